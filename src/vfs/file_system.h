@@ -1,0 +1,137 @@
+// One mounted file system instance (a superblock), and the inode interface that each file system implements.
+//
+// Inodes do mechanism only: permissions, sticky bits, umask, read-only mounts, name limits and lookup caching are Vfs's.
+// All calls run under the kernel lock (base/blocking.h); what may take long opens a BlockingScope.
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ref.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "cred/credentials.h"
+#include "vfs/attributes.h"
+
+namespace usl::vfs {
+
+class FileSystem;
+class Inode;
+struct Context;
+struct Path;
+
+// What is to be made by Inode::Create.
+struct NewInode {
+  uint32_t mode = 0;  // S_IFMT type and permissions, umask and setgid inheritance applied already
+  uid_t uid = 0;
+  gid_t gid = 0;
+  dev_t rdev = 0;
+  std::string_view symlink_target;  // S_IFLNK only
+};
+
+// Receives directory entries. Add returns false when the caller's buffer is full; that entry was not taken.
+class DirectorySink {
+ public:
+  virtual ~DirectorySink() = default;
+  // `next` is the cursor behind this entry (d_off); `type` a DT_* value.
+  virtual bool Add(std::string_view name, uint64_t ino, unsigned char type, int64_t next) = 0;
+};
+
+class Inode : public RefCounted {
+ public:
+  // `type` is the S_IFMT part of the mode and never changes.
+  Inode(FileSystem& file_system, uint32_t type) : file_system_(file_system), type_(type) {}
+
+  FileSystem& file_system() const { return file_system_; }
+  uint32_t type() const { return type_; }
+  bool IsDirectory() const { return type_ == S_IFDIR; }
+  bool IsRegular() const { return type_ == S_IFREG; }
+  bool IsSymlink() const { return type_ == S_IFLNK; }
+
+  // Live attributes: size and times are read from the host at each call.
+  virtual Result<Attributes> GetAttributes() = 0;
+  // What permission checks need, and cheaper: mode, uid, gid only (other members may be unset).
+  virtual Result<Attributes> GetPermissions() { return GetAttributes(); }
+  virtual Result<void> SetAttributes(const AttributeChange& change);
+
+  // Opens the file's host object with the access mode and status flags of `flags` (O_ACCMODE, O_APPEND, O_DIRECT, O_PATH,
+  // O_TRUNC, O_NONBLOCK, O_SYNC, O_NOATIME...; O_CREAT and O_EXCL are done by Vfs before) for donation: the fd's rights and
+  // F_GETFL are exactly those that the guest asked for. Directories: the f_pos of the fd is ReadDirectory's cursor.
+  virtual Result<UniqueFd> Open(int flags, const Context& context);
+  // For a file that is opened and not donated (exec, copying): read only, O_CLOEXEC.
+  virtual Result<UniqueFd> OpenForKernel();
+
+  // Symbolic links: the target, or for magic links what readlink(2) shows.
+  virtual Result<std::string> ReadLink(const Context& context);
+  // True for links that Follow() resolves instead of the text of ReadLink().
+  virtual bool IsMagicLink() const { return false; }
+  // Where a magic link leads: fills `path` and returns an empty fd, or returns the fd of an object without a place.
+  virtual Result<UniqueFd> Follow(const Context& context, Path& path);
+
+  // Directories. Names have been checked (length, no '/', not "." or "..").
+  virtual Result<Ref<Inode>> Lookup(std::string_view name, const Context& context);  // ENOENT when absent
+  virtual Result<Ref<Inode>> Create(std::string_view name, const NewInode& spec);    // EEXIST
+  virtual Result<void> Link(std::string_view name, Inode& target);
+  virtual Result<void> Unlink(std::string_view name, Inode& victim);
+  virtual Result<void> RemoveDirectory(std::string_view name, Inode& victim);  // ENOTEMPTY
+  // Within one file system. `flags` are RENAME_*. `target` is null when the new name is free.
+  virtual Result<void> Rename(std::string_view old_name, Inode& source, Inode& new_directory, std::string_view new_name,
+                              Inode* target, unsigned flags);
+  // An unnamed file (O_TMPFILE), opened with `flags`; Link() gives it a name later.
+  virtual Result<Ref<Inode>> CreateUnnamed(const NewInode& spec);
+  // Adds entries from the cursor of `open_directory` (a duplicate of the guest's fd; cursor = its f_pos, which is advanced)
+  // until the sink is full or the end. "." and ".." are added by this function too; `parent_ino` is ".."'s number.
+  virtual Result<void> ReadDirectory(int open_directory, uint64_t parent_ino, DirectorySink& sink);
+  // May names in this directory be cached (as negative or positive dentries) without asking again? False for synthetic
+  // directories whose content changes by itself and for DrvFs, whose host side changes.
+  virtual bool CacheableNames() const { return true; }
+
+  // Extended attributes, with their full names ("user.mime_type"); permission is checked before. ENODATA when absent,
+  // EOPNOTSUPP where the file system has none. "system.posix_acl_*" arrive here in Linux's binary form.
+  virtual Result<std::vector<std::byte>> GetXattr(std::string_view name);
+  virtual Result<void> SetXattr(std::string_view name, std::span<const std::byte> value, int flags);
+  virtual Result<void> RemoveXattr(std::string_view name);
+  virtual Result<std::vector<std::string>> ListXattr();
+
+  // The host path that AF_UNIX bind/connect of this socket node uses, once set by the network layer.
+  const std::string& socket_address() const { return socket_address_; }
+  void set_socket_address(std::string address) { socket_address_ = std::move(address); }
+
+ private:
+  FileSystem& file_system_;
+  const uint32_t type_;
+  std::string socket_address_;
+};
+
+// Thread-compatible under the kernel lock.
+class FileSystem : public RefCounted {
+ public:
+  explicit FileSystem(std::string type_name);
+  // "ext4"-like name for /proc/mounts.
+  const std::string& type_name() const { return type_name_; }
+  // The device number that stat shows for its files: anonymous numbers (major 0), unique in the instance.
+  dev_t device() const { return device_; }
+
+  virtual Ref<Inode> root() = 0;
+  virtual Result<struct statfs> StatFs() = 0;
+  virtual bool IsReadOnly() const { return false; }
+  // The inode behind an open host file, or null when it is not of this file system. `status` is the fstat of `fd`.
+  virtual Ref<Inode> FindByHostFile(int fd, const struct stat& status);
+  // Writes everything to the host's disk (sync(2) of the guest).
+  virtual Result<void> Sync() { return {}; }
+  // The name of the source and the options shown in /proc/mounts.
+  virtual std::string source() const { return type_name_; }
+  virtual std::string options() const { return {}; }
+
+ private:
+  std::string type_name_;
+  dev_t device_;
+};
+
+}  // namespace usl::vfs

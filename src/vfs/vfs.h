@@ -1,0 +1,138 @@
+// The virtual file system: every operation that names a file by path, with Linux's rules (path_resolution(7), permission
+// at each step with the guest's credentials, mount flags, sticky directories, set-id clearing). Guarded by the kernel lock.
+#pragma once
+
+#include <linux/openat2.h>
+#include <sys/stat.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "vfs/attributes.h"
+#include "vfs/context.h"
+#include "vfs/dentry.h"
+#include "vfs/file_system.h"
+#include "vfs/mount.h"
+#include "vfs/path.h"
+
+namespace usl::vfs {
+
+// A place given by a system call: `path` relative to `at` (the directory of a dirfd, or the cwd). An absolute path ignores
+// `at`. With `allow_empty` (AT_EMPTY_PATH) an empty path means `at` itself, else it is ENOENT.
+struct Location {
+  Path at;
+  std::string_view path;
+  bool allow_empty = false;
+};
+
+struct OpenHow {
+  int flags = 0;          // O_*, as open(2)
+  mode_t mode = 0;        // of a new file, before umask
+  uint64_t resolve = 0;   // RESOLVE_* of openat2(2)
+};
+
+// A successful open: the host fd to donate.
+struct OpenedFile {
+  UniqueFd fd;
+  Path path;  // what was opened (empty for objects without a place)
+  // Set when the open must wait as Linux's does (a FIFO without its other end): the caller parks the call and asks
+  // `ready` again at each event on `wait_fd`... see vfs/fifo.h.
+  bool would_block = false;
+};
+
+// What an fd that a guest handed in refers to.
+struct FileIdentity {
+  Path path;         // mount and dentry; the dentry may be unlinked, or null when only the inode is known
+  Ref<Inode> inode;  // null for native objects: pipes, sockets, memfds of the guest, epoll...
+};
+
+enum class XattrOp { kGet, kSet, kRemove, kList };
+
+class DeviceTable;
+class HandleTable;
+class FifoTable;
+
+class Vfs {
+ public:
+  // `runtime_directory` is a private host directory for the objects that stand for synthetic directories and FIFOs.
+  static Result<std::unique_ptr<Vfs>> Create(std::string runtime_directory);
+  ~Vfs();
+
+  DentryCache& dentries() { return dentries_; }
+  DeviceTable& devices() { return *devices_; }
+  // Makes a dentry tree for a file system: its root dentry (one per file system, kept).
+  Ref<Dentry> RootDentry(const Ref<FileSystem>& file_system);
+  // File systems must be known here for Identify() to find their files.
+  void Register(Ref<FileSystem> file_system);
+
+  // Path walk. `flags` are kFollow etc. below. The namespace is that of the mounts in context.root.
+  enum WalkFlags : unsigned {
+    kNoFollow = 1,        // do not follow a symlink in the last component
+    kDirectory = 2,       // ENOTDIR unless it is a directory
+    kAllowNegative = 4,   // the last component may be absent: the path has a negative dentry then
+    kParent = 8,          // stop at the parent of the last component
+    kNoMountPoint = 16,   // do not cross a mount on the last component (umount, stat of AT_NO_AUTOMOUNT is not this)
+  };
+  Result<Path> Walk(const Context& context, const Location& location, unsigned flags, uint64_t resolve = 0);
+
+  Result<OpenedFile> Open(const Context& context, const Location& location, const OpenHow& how);
+  // Reopens what a guest's fd refers to (open of /proc/self/fd/N arrives here by itself through magic links).
+  Result<OpenedFile> OpenPath(const Context& context, const Path& path, int flags);
+
+  Result<Attributes> GetAttributes(const Path& path);
+  // Whole struct stat / statx with the device number of the mount's file system.
+  Result<struct stat> Stat(const Path& path);
+  Result<struct statfs> StatFs(const Path& path);
+  // access(2) and faccessat2(2): with real or effective ids as `effective` says; `mode` of R_OK, W_OK, X_OK.
+  Result<void> Access(const Context& context, const Path& path, int mode, bool effective);
+  // May the context's credentials do `mask` (MAY_EXEC 1, MAY_WRITE 2, MAY_READ 4) to the inode? inode_permission().
+  Result<void> CheckPermission(const cred::Credentials& credentials, Inode& inode, int mask);
+
+  Result<void> MakeDirectory(const Context& context, const Location& location, mode_t mode);
+  Result<void> MakeNode(const Context& context, const Location& location, mode_t mode, dev_t device);
+  Result<Path> MakeSocket(const Context& context, const Location& location, mode_t mode);  // EADDRINUSE when it exists
+  Result<void> MakeSymlink(const Context& context, const Location& location, std::string_view target);
+  Result<void> Link(const Context& context, const Location& old_location, const Location& new_location, int at_flags);
+  // linkat with AT_EMPTY_PATH or of an O_TMPFILE file by its identity.
+  Result<void> LinkInode(const Context& context, const FileIdentity& file, const Location& new_location);
+  Result<void> Unlink(const Context& context, const Location& location);
+  Result<void> RemoveDirectory(const Context& context, const Location& location);
+  Result<void> Rename(const Context& context, const Location& old_location, const Location& new_location, unsigned flags);
+  Result<std::string> ReadLink(const Context& context, const Path& path);
+
+  // By identity, so that they serve path calls and f* calls alike. `mount` may be null (no read-only check then).
+  Result<void> ChangeMode(const Context& context, const FileIdentity& file, mode_t mode);
+  Result<void> ChangeOwner(const Context& context, const FileIdentity& file, uid_t uid, gid_t gid);  // -1 = keep
+  // `times` null = both now. tv_nsec may be UTIME_NOW or UTIME_OMIT.
+  Result<void> ChangeTimes(const Context& context, const FileIdentity& file, const timespec* times);
+  Result<void> Truncate(const Context& context, const FileIdentity& file, uint64_t size);
+  Result<std::vector<std::byte>> GetXattr(const Context& context, const FileIdentity& file, std::string_view name);
+  Result<void> SetXattr(const Context& context, const FileIdentity& file, std::string_view name,
+                        std::span<const std::byte> value, int flags);
+  Result<void> RemoveXattr(const Context& context, const FileIdentity& file, std::string_view name);
+  Result<std::vector<std::string>> ListXattr(const Context& context, const FileIdentity& file);
+
+  // getdents of a guest's directory fd; `fd` is a duplicate. ENOTDIR, ENOENT when the directory was removed.
+  Result<void> ReadDirectory(const FileIdentity& file, int fd, DirectorySink& sink);
+
+  // What a duplicate of a guest's fd refers to. Never fails: an unknown object is a native one (null inode).
+  FileIdentity Identify(int fd);
+  // The path text that the guest sees (getcwd, readlink of /proc/self/fd/N), from `root`; "(unreachable)" and " (deleted)"
+  // as Linux writes them (d_path).
+  std::string PathText(const Path& path, const Path& root);
+
+ private:
+  Vfs();
+  DentryCache dentries_;
+  std::unique_ptr<DeviceTable> devices_;
+  std::unique_ptr<HandleTable> handles_;
+  std::unique_ptr<FifoTable> fifos_;
+  std::vector<Ref<FileSystem>> file_systems_;
+};
+
+}  // namespace usl::vfs
