@@ -1,6 +1,7 @@
 // The USL kernel: one host process for each running instance, which serves the calls of its guests.
 //
 // Locks: one, the kernel lock. It is held by whoever serves a call; the receiver's role goes with it (base/blocking.h).
+// Lock order: receiver's role, kernel lock.
 #pragma once
 
 #include <sys/types.h>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/thread_annotations.h"
 #include "kernel/parking.h"
 #include "kernel/syscall_context.h"
 #include "kernel/task.h"
@@ -22,30 +24,50 @@ namespace usl::kernel {
 
 struct KernelOptions {
   std::string runtime_directory;  // private host directory of the instance
-  std::string host_name = "usl";
   uint64_t pico_base = 0x10000;
-  bool network = true;             // false: no inet at all
-  std::string trace_file;          // where `usl trace` wants its lines; empty = no trace
+  int pico_fd = -1;     // PicoPage::fd(), kept open by the caller
+  bool network = true;  // false: no inet at all
+  std::string release;  // uname's release; empty = the host's
 };
 
-// One line of `usl trace`: called after each served call with its result, in nanoseconds.
-class TraceSink;
+// Where `usl trace` has its lines from. Called with the kernel lock held.
+class TraceSink {
+ public:
+  virtual ~TraceSink() = default;
+  // After each call that the kernel saw. `result` is the value or -errno; `known` is false when the host carried the call
+  // out (then `result` says nothing); `nanoseconds` is the time that serving took.
+  virtual void OnCall(const Task& task, const platform::Notification& notification, bool known, int64_t result,
+                      uint64_t nanoseconds) = 0;
+  // Before it is served: arguments are still as the guest gave them (an exec replaces the memory).
+  virtual void BeforeCall(const Task& task, const platform::Notification& notification) = 0;
+};
+
 class EventLoop;
+class ExecService;
+class WorkerPool;
 
 class Kernel {
  public:
-  // `table` maps system call numbers to handlers (src/syscalls/bindings.h); null = refused.
+  // `handlers` is indexed by system call number (syscalls/bindings.h); null entries are ENOSYS.
   Kernel(KernelOptions options, std::unique_ptr<vfs::Vfs> vfs, std::vector<Handler> handlers);
   ~Kernel();
 
   const KernelOptions& options() const { return options_; }
   vfs::Vfs& vfs() { return *vfs_; }
   TaskTable& tasks() { return *tasks_; }
-  platform::Listener& listener() { return *listener_; }
+  ExecService& exec() { return *exec_; }
+  const platform::Listener& listener() const { return *listener_; }
+  Mutex& lock() { return lock_; }
+  // CLOCK_BOOTTIME seconds at which the instance started.
+  double start_time() const { return start_time_; }
 
-  // Serves until Stop() is called. Called once, from the kernel process's main thread.
+  // Under a trace: `allowed(notification)` tells which calls the ordinary filter would have let pass; they are continued.
+  void SetTrace(TraceSink* sink, std::function<bool(const platform::Notification&)> allowed);
+
+  // Serves until Stop() is called. Called once. Worker threads still sit in the host's kernel when it returns: the process
+  // then ends with _exit().
   void Serve(platform::Listener listener);
-  // Makes Serve return. Async-signal-unsafe; any thread.
+  // Makes Serve return. From any thread.
   void Stop();
 
   // Parks the call in `context`; the handler then returns Reply::Answered().
@@ -55,21 +77,37 @@ class Kernel {
   // Answers a call with what its handler returned.
   void Answer(const platform::Notification& notification, Result<Reply> reply);
 
-  // Runs `callback` (kernel lock held) when `fd` is ready for `events`, until Unwatch.
+  // Runs `callback` (kernel lock held) when `fd` is ready for the EPOLL* `events`, until Unwatch.
   void Watch(int fd, uint32_t events, std::function<void(uint32_t)> callback);
   void Unwatch(int fd);
 
-  // Called with the kernel lock held after a process ended (its record is removed then).
-  void OnProcessExit(std::function<void(Process&)> callback);
+  // `callback` runs with the kernel lock held after a process ended, or (OnExecDone) executed a new program.
+  void OnProcessExit(std::function<void(Process&)> callback) { exit_callbacks_.push_back(std::move(callback)); }
+  void OnExecDone(std::function<void(Process&)> callback) { exec_callbacks_.push_back(std::move(callback)); }
+  void OnExec(Process& process);
+
+  // A duplicate of a guest's descriptor: of the table of the thread itself. EBADF.
+  Result<UniqueFd> DuplicateGuestFd(const Task& task, int guest_fd);
 
  private:
-  friend class Dispatcher;
+  friend class WorkerPool;
+  void Handle(const platform::Notification& notification);
+  Result<Reply> Dispatch(Task& task, const platform::Notification& notification);
+
   KernelOptions options_;
+  double start_time_;
   std::unique_ptr<vfs::Vfs> vfs_;
   std::vector<Handler> handlers_;
+  Mutex lock_;
   std::unique_ptr<TaskTable> tasks_;
   std::unique_ptr<platform::Listener> listener_;
   std::unique_ptr<EventLoop> events_;
+  std::unique_ptr<ExecService> exec_;
+  std::unique_ptr<WorkerPool> workers_;
+  TraceSink* trace_ = nullptr;
+  std::function<bool(const platform::Notification&)> trace_allowed_;
+  std::vector<std::function<void(Process&)>> exit_callbacks_;
+  std::vector<std::function<void(Process&)>> exec_callbacks_;
 };
 
 }  // namespace usl::kernel

@@ -59,7 +59,8 @@ class SyscallContext {
   Process& process() const { return task_.process(); }
   const cred::Credentials& credentials() const { return task_.credentials(); }
   const platform::Notification& notification() const { return notification_; }
-  platform::GuestMemory& memory() const { return task_.process().memory(); }
+  // The caller's memory, by the thread itself: a leader that has exited has none.
+  platform::GuestMemory memory() const { return platform::GuestMemory(task_.tid(), task_.process().MemoryForReading(task_.tid())); }
   vfs::Vfs& vfs() const;
 
   uint64_t Arg(int index) const { return notification_.args[index]; }

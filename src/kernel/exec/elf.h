@@ -46,7 +46,7 @@ struct ElfImage {
   uint64_t span_start = 0;         // lowest page of all segments
   uint64_t span_end = 0;
   bool executable_stack = false;           // PT_GNU_STACK with PF_X
-  std::optional<std::string> interpreter;  // PT_INTERP, up to its first NUL; may be empty (opening it gives ENOENT)
+  std::optional<std::string> interpreter;  // PT_INTERP, up to its first NUL; may be empty (EACCES: Linux takes "" for the cwd)
   std::vector<ElfSegment> segments;        // 1 to protocol::kMaxSegments
 };
 

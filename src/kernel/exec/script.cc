@@ -37,7 +37,7 @@ Result<ScriptLine> ParseScript(std::span<const std::byte> first_bytes) {
 
   const size_t separator = line.find_first_of(kTerminators);
   ScriptLine result{.interpreter = std::string(line.substr(0, separator)), .argument = {}};
-  if (result.interpreter.empty()) return Fail(ENOENT);
+  if (result.interpreter.empty()) return Fail(EACCES);
   if (separator != line.npos && line[separator] != '\0') {
     const size_t argument = line.find_first_not_of(kBlanks, separator);
     if (argument != line.npos) result.argument = UpToNul(line.substr(argument));

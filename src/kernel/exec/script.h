@@ -20,8 +20,8 @@ struct ScriptLine {
 
 // Parses the first bytes of a file (those after the 256th are ignored; a shorter file counts as padded with NULs).
 // A line that does not end within them is good only if the interpreter's path does; its argument is cut then.
-// Errors: ENOEXEC: no `#!`, no interpreter, or its path is cut. ENOENT: a NUL where the interpreter should start (Linux
-// opens "" then).
+// Errors: ENOEXEC: no `#!`, no interpreter, or its path is cut. EACCES: a NUL where the interpreter should start (Linux
+// takes "" for the working directory then, which is no regular file).
 Result<ScriptLine> ParseScript(std::span<const std::byte> first_bytes);
 
 }  // namespace usl::kernel::exec

@@ -1,0 +1,73 @@
+// execve(2): everything between a guest's call and its new program. ARCHITECTURE.md, "The way of one exec".
+//
+// 1. The notified execve is checked here by the guest's paths: permissions, set-id, `#!`, ELF, interpreter. The opened files,
+//    the plan and the new credentials become the thread group's pending exec.
+// 2. The task is made to call execve(pico page) natively, which starts the loader with the caller's own argv and envp.
+// 3. The loader's hypercall is accepted only in an address space without pico page, so not from a sibling thread; the
+//    new credentials are committed then, and the plan and its descriptors handed over.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "kernel/syscall_context.h"
+#include "kernel/task.h"
+#include "platform/exec_redirect.h"
+#include "protocol/exec_plan.h"
+
+namespace usl::kernel {
+
+struct PendingExec {
+  UniqueFd image;
+  UniqueFd interpreter;
+  std::unique_ptr<protocol::ExecPlan> plan;
+  cred::CredentialsRef credentials;
+  Ref<FsContext> fs;
+  std::shared_ptr<const Program> program;
+  bool dumpable = true;
+};
+
+class ExecService {
+ public:
+  ExecService(Kernel& kernel, uint64_t pico_base, int pico_fd)
+      : kernel_(kernel), pico_base_(pico_base), pico_fd_(pico_fd), traced_(pico_base) {}
+
+  struct Request {
+    vfs::Path path;    // what to run, or empty and
+    UniqueFd native;   // ... an open host file of the guest without a place (fexecve of a memfd)
+    std::string name;  // as the caller named it: AT_EXECFN, the script's argument
+    bool through_fd = false;           // name is /dev/fd/N...: a script could not be opened again if the fd closes on exec
+    bool close_on_exec = false;
+    platform::GuestAddress argv, envp;
+  };
+  // Serves an execve or execveat. Errors as execve(2).
+  Result<Reply> Execute(SyscallContext& context, Request request);
+  // The loader's hypercall and the debugger stub's.
+  bool IsHypercall(const platform::Notification& notification) const;
+  Result<Reply> Hypercall(SyscallContext& context);
+
+  // The pending exec of the instance's first process: `image` is an ELF file of USL's own.
+  Result<void> PrepareFirst(Task& task, UniqueFd image, const std::string& name);
+  // A task of the process died, or it executes something else: what was pending goes.
+  void Forget(Process& process);
+
+ private:
+  struct Opened;
+  Result<std::unique_ptr<PendingExec>> Prepare(SyscallContext& context, Request& request);
+  Result<Opened> OpenProgram(const vfs::Context& context, const vfs::Path& path);
+  Result<Opened> OpenInterpreter(const vfs::Context& context, const std::string& path);
+  Result<void> PlanImages(PendingExec& pending, Opened& program, const vfs::Context& context);
+  void AddIdentity(PendingExec& pending, bool secure);
+  Result<Reply> HandOver(SyscallContext& context, std::unique_ptr<PendingExec> pending);
+
+  Kernel& kernel_;
+  const uint64_t pico_base_;
+  const int pico_fd_;
+  platform::TracedExecs traced_;
+};
+
+}  // namespace usl::kernel

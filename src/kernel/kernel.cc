@@ -1,0 +1,164 @@
+#include "kernel/kernel.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "kernel/event_loop.h"
+#include "kernel/exec_service.h"
+#include "kernel/worker_pool.h"
+#include "platform/exec_redirect.h"
+#include "platform/fd_access.h"
+
+namespace usl::kernel {
+namespace {
+
+double BootTimeNow() {
+  timespec now;
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
+
+uint64_t MonotonicNanoseconds() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(now.tv_nsec);
+}
+
+constexpr unsigned kPidfdThread = O_EXCL;  // PIDFD_THREAD, Linux 6.9
+
+}  // namespace
+
+Kernel::Kernel(KernelOptions options, std::unique_ptr<vfs::Vfs> vfs, std::vector<Handler> handlers)
+    : options_(std::move(options)),
+      start_time_(BootTimeNow()),
+      vfs_(std::move(vfs)),
+      handlers_(std::move(handlers)),
+      events_(std::make_unique<EventLoop>(*this, lock_)),
+      exec_(std::make_unique<ExecService>(*this, options_.pico_base, options_.pico_fd)),
+      workers_(std::make_unique<WorkerPool>(*this)) {
+  tasks_ = std::make_unique<TaskTable>(
+      [this](Process& process) {
+        pid_t pid = process.pid();
+        Watch(process.pidfd(), EPOLLIN, [this, pid, fd = process.pidfd()](uint32_t) {
+          Unwatch(fd);
+          // The record may have been replaced already, if its number was used again.
+          Ref<Process> ended = tasks_->FindEnded(pid, fd);
+          if (ended) tasks_->Remove(*ended);
+        });
+      },
+      [this](Process& process) {
+        if (process.pidfd() >= 0) Unwatch(process.pidfd());
+        for (auto& callback : exit_callbacks_) callback(process);
+      });
+}
+
+Kernel::~Kernel() = default;
+
+void Kernel::SetTrace(TraceSink* sink, std::function<bool(const platform::Notification&)> allowed) {
+  trace_ = sink;
+  trace_allowed_ = std::move(allowed);
+}
+
+void Kernel::Serve(platform::Listener listener) {
+  listener_ = std::make_unique<platform::Listener>(std::move(listener));
+  events_->Start();
+  workers_->Run();
+  events_->Stop();
+}
+
+void Kernel::Stop() { workers_->Stop(); }
+
+Result<Reply> Kernel::Dispatch(Task& task, const platform::Notification& notification) {
+  if (trace_ && trace_allowed_(notification)) return Reply::ContinueByRegisters();
+  auto number = static_cast<size_t>(notification.nr);
+  if (notification.nr < 0 || number >= handlers_.size() || !handlers_[number]) return Fail(ENOSYS);
+  SyscallContext context(*this, task, notification);
+  return handlers_[number](context);
+}
+
+void Kernel::Handle(const platform::Notification& notification) {
+  auto task = tasks_->Resolve(notification.tid);
+  if (!task) {
+    Answer(notification, Fail(ENOSYS));
+    return;
+  }
+  if (!trace_) {
+    Answer(notification, Dispatch(**task, notification));
+    return;
+  }
+  trace_->BeforeCall(**task, notification);
+  uint64_t start = MonotonicNanoseconds();
+  Result<Reply> reply = Dispatch(**task, notification);
+  uint64_t spent = MonotonicNanoseconds() - start;
+  bool known = !reply || reply->kind() == Reply::Kind::kValue || reply->kind() == Reply::Kind::kDonate;
+  int64_t result = !reply ? -reply.error().code() : reply->value();
+  if (reply && reply->kind() == Reply::Kind::kDonate) known = false;
+  trace_->OnCall(**task, notification, known, result, spent);
+  Answer(notification, std::move(reply));
+}
+
+void Kernel::Answer(const platform::Notification& notification, Result<Reply> reply) {
+  const platform::Listener& listener = *listener_;
+  Result<void> answered;
+  if (!reply) {
+    int code = reply.error().code();
+    if (code == kERESTARTSYS && !platform::HasPendingSignal(notification.tid)) {
+      answered = platform::RestartParked(listener, notification);
+      if (!answered && answered.error() == Error(EPERM)) answered = listener.RespondError(notification.id, EINTR);
+    } else {
+      answered = listener.RespondError(notification.id, code);
+    }
+  } else {
+    switch (reply->kind()) {
+      case Reply::Kind::kValue: answered = listener.Respond(notification.id, reply->value()); break;
+      case Reply::Kind::kContinue: answered = listener.Continue(notification.id); break;
+      case Reply::Kind::kDonate:
+        answered = listener.AddFdAndRespond(notification, reply->fd(), reply->close_on_exec());
+        if (!answered && answered.error() != Error(ENOENT) && answered.error() != Error(EINPROGRESS)) {
+          // The guest's descriptor table is full, or its limit is lower now: Linux's open would say the same.
+          answered = listener.RespondError(notification.id, answered.error().code());
+        }
+        break;
+      case Reply::Kind::kAnswered: return;
+    }
+  }
+  // ENOENT: the task was killed meanwhile, and its call with it.
+  if (!answered && answered.error() != Error(ENOENT) && answered.error() != Error(ESRCH)) {
+    Log(LogLevel::kWarning, "cannot answer call {} of task {}: errno {}", notification.nr, notification.tid,
+        answered.error().code());
+  }
+}
+
+void Kernel::Park(const SyscallContext& context, ParkRequest request) {
+  events_->Park(Ref<Task>(&context.task()), context.notification(), std::move(request));
+}
+
+void Kernel::Wake(uint64_t key) { events_->Wake(key); }
+
+void Kernel::Watch(int fd, uint32_t events, std::function<void(uint32_t)> callback) {
+  events_->Watch(fd, events, std::move(callback));
+}
+
+void Kernel::Unwatch(int fd) { events_->Unwatch(fd); }
+
+void Kernel::OnExec(Process& process) {
+  for (auto& callback : exec_callbacks_) callback(process);
+}
+
+Result<UniqueFd> Kernel::DuplicateGuestFd(const Task& task, int guest_fd) {
+  if (guest_fd < 0) return Fail(EBADF);
+  if (!task.own_descriptors) {
+    auto fd = platform::DuplicateFd(task.process().pidfd(), guest_fd);
+    // ESRCH: the leader has exited before its threads and has no table any more.
+    if (fd || fd.error() != Error(ESRCH)) return fd;
+  }
+  UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, task.tid(), kPidfdThread)));
+  if (!pidfd) return Fail(EBADF);
+  return platform::DuplicateFd(pidfd.get(), guest_fd);
+}
+
+}  // namespace usl::kernel
