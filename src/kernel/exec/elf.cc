@@ -16,9 +16,15 @@ namespace {
 constexpr size_t kMaxHeaders = kPageSize / sizeof(Elf64_Phdr);
 constexpr uint64_t kMaxOffset = std::numeric_limits<int64_t>::max();
 
-constexpr uint64_t PageDown(uint64_t value) { return value & ~(kPageSize - 1); }
-constexpr uint64_t PageUp(uint64_t value) { return PageDown(value + kPageSize - 1); }
-constexpr uint64_t PageOffset(uint64_t value) { return value & (kPageSize - 1); }
+constexpr uint64_t PageDown(uint64_t value) {
+  return value & ~(kPageSize - 1);
+}
+constexpr uint64_t PageUp(uint64_t value) {
+  return PageDown(value + kPageSize - 1);
+}
+constexpr uint64_t PageOffset(uint64_t value) {
+  return value & (kPageSize - 1);
+}
 
 // All of `out`, from the bytes at hand or by `read`. EIO if the file ends before.
 Result<> ReadExact(std::span<const std::byte> first_bytes, const ReadAt& read, uint64_t offset,

@@ -35,8 +35,13 @@ struct File {
     std::memcpy(path, kInterp, sizeof(path));
     interp = {.p_type = PT_INTERP, .p_flags = PF_R, .p_offset = offsetof(File, path), .p_filesz = sizeof(path)};
     text = {.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_filesz = 0x1000, .p_memsz = 0x1000, .p_align = 0x1000};
-    data = {.p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_offset = 0x1010, .p_vaddr = 0x3010, .p_filesz = 0x20,
-            .p_memsz = 0x2000, .p_align = 0x1000};
+    data = {.p_type = PT_LOAD,
+            .p_flags = PF_R | PF_W,
+            .p_offset = 0x1010,
+            .p_vaddr = 0x3010,
+            .p_filesz = 0x20,
+            .p_memsz = 0x2000,
+            .p_align = 0x1000};
     stack = {.p_type = PT_GNU_STACK, .p_flags = PF_R | PF_W};
   }
   std::span<const std::byte> bytes() const { return std::as_bytes(std::span(this, 1)); }
@@ -55,7 +60,9 @@ Result<ElfImage> Parse(const File& file, ElfRole role = ElfRole::kProgram) {
   return ParseElf(file.bytes(), Reader(file.bytes()), role);
 }
 
-int ErrorOf(const auto& result) { return result ? 0 : result.error().code(); }
+int ErrorOf(const auto& result) {
+  return result ? 0 : result.error().code();
+}
 
 TEST(ElfTest, ReadsASmallProgram) {
   const auto image = Parse(File());
@@ -296,8 +303,20 @@ TEST(ElfTest, EveryTruncationIsHandled) {
 }
 
 TEST(ElfTest, EveryFieldAtItsExtremes) {
-  const uint64_t values[] = {0, 1, 0xFFF, 0x1000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, kTaskSize - 1, kTaskSize,
-                             kTaskSize + 1, INT64_MAX, uint64_t{1} << 63, UINT64_MAX - 0xFFF, UINT64_MAX};
+  const uint64_t values[] = {0,
+                             1,
+                             0xFFF,
+                             0x1000,
+                             0x7FFFFFFF,
+                             0x80000000,
+                             0xFFFFFFFF,
+                             kTaskSize - 1,
+                             kTaskSize,
+                             kTaskSize + 1,
+                             INT64_MAX,
+                             uint64_t{1} << 63,
+                             UINT64_MAX - 0xFFF,
+                             UINT64_MAX};
   for (size_t at = 0; at < offsetof(File, path); ++at) {
     for (const uint64_t value : values) {
       for (const size_t width : {1u, 2u, 4u, 8u}) {

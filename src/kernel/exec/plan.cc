@@ -21,7 +21,9 @@ Result<uint32_t> AddString(protocol::ExecPlan& plan, std::string_view text) {
   return offset;
 }
 
-bool Aligned(uint64_t value) { return value % kPageSize == 0; }
+bool Aligned(uint64_t value) {
+  return value % kPageSize == 0;
+}
 
 bool IsWellFormed(const protocol::ExecImage& image, const protocol::ExecSegment& segment) {
   if (!Aligned(segment.address) || !Aligned(segment.map_length) || !Aligned(segment.file_offset) ||
@@ -82,7 +84,8 @@ bool IsWellFormed(const protocol::ExecImage& image) {
   if (image.segment_count > protocol::kMaxSegments) return false;
   if (!Aligned(image.span_start) || !Aligned(image.span_end) || image.span_start >= image.span_end) return false;
   if (image.span_end > kTaskSize) return false;
-  if (!std::has_single_bit(image.alignment) || image.alignment < kPageSize || image.alignment >= kTaskSize) return false;
+  if (!std::has_single_bit(image.alignment) || image.alignment < kPageSize || image.alignment >= kTaskSize)
+    return false;
   if (image.hint % image.alignment != 0 || image.fixed > 1) return false;
   for (uint32_t i = 0; i < image.segment_count; ++i) {
     if (!IsWellFormed(image, image.segments[i])) return false;

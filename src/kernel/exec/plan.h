@@ -19,7 +19,8 @@ void NewPlan(protocol::ExecPlan& plan);
 Result<> SetExecfn(protocol::ExecPlan& plan, std::string_view path);
 
 // Drops `drop` arguments from the front of argv and puts `arguments` there, in their order. For a script:
-// interpreter, its argument if any, the script's path; drop = 1. E2BIG if there are more than kMaxPrefixArgs or no room.
+// interpreter, its argument if any, the script's path; drop = 1. E2BIG if there are more than kMaxPrefixArgs or no
+// room.
 Result<> SetPrefix(protocol::ExecPlan& plan, std::span<const std::string> arguments, uint32_t drop);
 
 // Replaces the value of an AT_* entry (not AT_PHDR, AT_PHNUM, AT_PHENT, AT_BASE, AT_ENTRY, AT_EXECFN: the loader sets

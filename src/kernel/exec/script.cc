@@ -10,7 +10,9 @@ namespace {
 constexpr std::string_view kBlanks = " \t";
 constexpr std::string_view kTerminators(" \t\0", 3);
 
-std::string UpToNul(std::string_view text) { return std::string(text.substr(0, text.find('\0'))); }
+std::string UpToNul(std::string_view text) {
+  return std::string(text.substr(0, text.find('\0')));
+}
 
 }  // namespace
 

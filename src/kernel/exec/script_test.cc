@@ -9,7 +9,9 @@ namespace {
 
 using namespace std::string_view_literals;
 
-Result<ScriptLine> Parse(std::string_view text) { return ParseScript(std::as_bytes(std::span(text))); }
+Result<ScriptLine> Parse(std::string_view text) {
+  return ParseScript(std::as_bytes(std::span(text)));
+}
 
 void ExpectLine(std::string_view text, std::string_view interpreter, std::optional<std::string_view> argument = {}) {
   const auto line = Parse(text);
@@ -40,9 +42,10 @@ TEST(ScriptTest, NoScript) {
   ExpectError("", ENOEXEC);
   ExpectError("#", ENOEXEC);
   ExpectError("# !/bin/sh\n", ENOEXEC);
-  ExpectError("\x7F"
-              "ELF",
-              ENOEXEC);
+  ExpectError(
+      "\x7F"
+      "ELF",
+      ENOEXEC);
   ExpectError("#!\n", ENOEXEC);
   ExpectError("#! \t \n", ENOEXEC);
 }

@@ -17,9 +17,15 @@ namespace usl::platform::loader {
 
 static_assert(kStubHypercallOffset == protocol::kHypercallOffset - 8);
 
-std::span<const std::byte> LoaderImage() { return {usl_loader_image, usl_loader_image_end}; }
-std::span<const std::byte> PicoLeaveCode() { return {usl_pico_leave, usl_pico_leave_end}; }
-std::span<const std::byte> PicoStubCode() { return {usl_pico_stub, usl_pico_stub_end}; }
+std::span<const std::byte> LoaderImage() {
+  return {usl_loader_image, usl_loader_image_end};
+}
+std::span<const std::byte> PicoLeaveCode() {
+  return {usl_pico_leave, usl_pico_leave_end};
+}
+std::span<const std::byte> PicoStubCode() {
+  return {usl_pico_stub, usl_pico_stub_end};
+}
 
 std::array<std::byte, 4096> PicoPage(const char* loader_path) {
   std::array<std::byte, 4096> page{};
@@ -36,8 +42,8 @@ std::array<std::byte, 4096> PicoPage(const char* loader_path) {
 
 std::array<std::byte, kStubJumpSize> StubJump(uint64_t pico_base) {
   const auto target = static_cast<uint32_t>(pico_base + protocol::kPicoStubOffset);
-  std::array<std::byte, kStubJumpSize> code{std::byte{0x41}, std::byte{0xBB}, {}, {}, {}, {},
-                                            std::byte{0x41}, std::byte{0xFF}, std::byte{0xE3}};
+  std::array<std::byte, kStubJumpSize> code{std::byte{0x41}, std::byte{0xBB}, {}, {}, {}, {}, std::byte{0x41},
+                                            std::byte{0xFF}, std::byte{0xE3}};
   std::memcpy(code.data() + 2, &target, sizeof(target));
   return code;
 }

@@ -18,12 +18,13 @@ std::span<const std::byte> PicoLeaveCode();
 // Belongs at kPicoStubOffset of the pico page. pico_code.S documents its contract with the kernel.
 std::span<const std::byte> PicoStubCode();
 
-// A whole pico page: the loader's path, the stub and the leave code. Empty (all zeros) if the path with its NUL is longer
-// than kPicoPathMax.
+// A whole pico page: the loader's path, the stub and the leave code. Empty (all zeros) if the path with its NUL is
+// longer than kPicoPathMax.
 std::array<std::byte, 4096> PicoPage(const char* loader_path);
 
 // The bytes that the kernel writes behind the `syscall` instruction of a traced caller: a jump to the stub
-// (mov $stub, %r11d; jmp *%r11), which destroys nothing that a system call does not destroy anyway. `pico_base` < 4 GiB.
+// (mov $stub, %r11d; jmp *%r11), which destroys nothing that a system call does not destroy anyway. `pico_base` < 4
+// GiB.
 inline constexpr size_t kStubJumpSize = 9;
 std::array<std::byte, kStubJumpSize> StubJump(uint64_t pico_base);
 

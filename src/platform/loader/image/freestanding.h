@@ -1,8 +1,8 @@
 // What the loader has instead of a libc: raw system calls and memory functions.
 //
 // Forbidden here and in loader.cc: libc, thread-local storage, static constructors, virtual functions and tables of
-// pointers (each would need relocations or a set-up that nobody does), SSE (the guest expects cleared registers), and any
-// system call that ld.so does not use too (a seccomp filter of the guest's own may already be in force).
+// pointers (each would need relocations or a set-up that nobody does), SSE (the guest expects cleared registers), and
+// any system call that ld.so does not use too (a seccomp filter of the guest's own may already be in force).
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,8 @@ inline int64_t Syscall(uint64_t number, uint64_t a = 0, uint64_t b = 0, uint64_t
   return result;
 }
 
-// Ends the process as Linux ends one whose exec fails half-way: by SIGSEGV. A system call could be filtered, this cannot.
+// Ends the process as Linux ends one whose exec fails half-way: by SIGSEGV. A system call could be filtered, this
+// cannot.
 [[noreturn]] inline void Die() {
   for (;;) asm volatile("hlt");
 }
@@ -47,7 +48,11 @@ inline size_t Length(const char* string) {
 }
 
 inline constexpr uint64_t kPage = 4096;
-constexpr uint64_t PageDown(uint64_t value) { return value & ~(kPage - 1); }
-constexpr uint64_t PageUp(uint64_t value) { return PageDown(value + kPage - 1); }
+constexpr uint64_t PageDown(uint64_t value) {
+  return value & ~(kPage - 1);
+}
+constexpr uint64_t PageUp(uint64_t value) {
+  return PageDown(value + kPage - 1);
+}
 
 }  // namespace usl::platform::loader

@@ -1,13 +1,12 @@
 // The loader: the one program that the host's kernel ever executes for a guest. It asks the USL kernel for a plan, maps
 // the pico page and the guest's image, makes the stack look as if the host had started that image, removes itself and
 // jumps. See protocol/exec_plan.h for the plan and freestanding.h for what must not be used here.
-#include "platform/loader/image/freestanding.h"
-
 #include <asm/unistd_64.h>
 #include <elf.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
 
+#include "platform/loader/image/freestanding.h"
 #include "protocol/exec_plan.h"
 
 extern "C" {
@@ -35,7 +34,9 @@ struct Vectors {
   char* execfn;           // the loader's own host path
 };
 
-bool IsError(int64_t result) { return result < 0 && result >= -4095; }
+bool IsError(int64_t result) {
+  return result < 0 && result >= -4095;
+}
 
 uint64_t Map(uint64_t address, uint64_t length, uint64_t protection, uint64_t flags, int fd, uint64_t offset) {
   const int64_t result =
@@ -150,8 +151,8 @@ void PatchAux(Elf64_auxv_t* aux, uint64_t image_base, uint64_t interpreter_base,
   }
 }
 
-// Moves argv, envp and auxv down, so that the plan's strings fit behind them and the plan's arguments into argv. All that
-// lies above (strings, AT_RANDOM's bytes) stays where it is. Returns the guest's stack pointer.
+// Moves argv, envp and auxv down, so that the plan's strings fit behind them and the plan's arguments into argv. All
+// that lies above (strings, AT_RANDOM's bytes) stays where it is. Returns the guest's stack pointer.
 uint64_t RebuildStack(const Vectors& old, uint64_t image_base, uint64_t interpreter_base) {
   const uint64_t drop = plan.drop_count < old.argc ? plan.drop_count : old.argc;
   const uint64_t old_end = reinterpret_cast<uint64_t>(old.aux_end);
