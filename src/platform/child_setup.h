@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 
 namespace usl::platform {
 

@@ -6,8 +6,10 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <list>
+#include <vector>
 
 #include "base/result.h"
 #include "base/thread_annotations.h"
@@ -36,31 +38,45 @@ bool HasPendingSignal(pid_t tid);
 // The host tid that traces the task, 0 if none.
 pid_t TracerOf(pid_t tid);
 
-// The same for tasks that a guest debugger traces, where PTRACE_SEIZE is not possible: a jump to a stub in the pico page
-// is written over the code behind the caller's `syscall` instruction; the stub makes the hypercall
-// execve(pico_base + kHypercallOffset - 8, ...), for which the code is restored, and then calls execve of the pico page
-// itself. Code may be shared by several tasks, so patches are counted. Thread-safe.
+// The same for tasks that a guest debugger traces, where PTRACE_SEIZE is not possible: a jump to the stub in the pico
+// page is written over the code behind the caller's `syscall` instruction (loader/pico_code.S has the contract); the
+// stub makes the hypercall execve(pico_base + kStubHypercallOffset, ...), for which the code is restored, and then
+// calls execve of the pico page itself. Code may be shared by several tasks, so patches are counted. Thread-safe.
 class TracedExecs {
  public:
   explicit TracedExecs(uint64_t pico_base) : pico_base_(pico_base) {}
+  TracedExecs(const TracedExecs&) = delete;
+  TracedExecs& operator=(const TracedExecs&) = delete;
 
-  // Patches and answers. argv and envp are the notified call's own (execve: args 1 and 2; execveat: 2 and 3). `tgid` is
-  // the task's thread group. EFAULT/EIO: the code cannot be patched; the call is then unanswered.
-  Result<void> Redirect(const Listener& listener, const Notification& notification, pid_t tgid);
-  // At the stub's hypercall: restores the code if no other task needs the patch. The caller then answers the hypercall
-  // with 0. ENOENT: this task was not redirected.
-  Result<void> RestoreAfterStub(pid_t tid);
-  // The task died or left by longjmp: forget it, restoring the code where its address space still exists.
-  void Abandon(pid_t tid) { (void)RestoreAfterStub(tid); }
+  // Patches and answers. argv and envp will be the notified call's own (execve: args 1 and 2; execveat: 2 and 3).
+  // EFAULT/EIO: the code cannot be patched, EINVAL: not an exec; the call is unanswered then. ESRCH: the task died.
+  Result<void> Redirect(const Listener& listener, const Notification& notification);
+  // At the stub's hypercall: restores the code if no other task needs the patch, and returns what to answer. For a task
+  // that was not redirected (a sibling that ran over the patch, a forgery) that sends it back with its registers kept.
+  int64_t RestoreAfterStub(pid_t tid);
+  // The task died or left by longjmp: forget it, restoring the code where its address space still exists. `helper` is
+  // any living task of that address space, 0 if none is known.
+  void Abandon(pid_t tid, pid_t helper);
 
  private:
-  struct Patch;
+  struct Patch {
+    GuestAddress at;
+    pid_t tid;  // one that needs it: names the address space
+    int users;
+    std::vector<std::byte> original;
+  };
   struct Pending {
     pid_t tid;
-    GuestAddress at;
+    int64_t answer;
     std::list<Patch>::iterator patch;
   };
+  std::list<Patch>::iterator FindPatch(pid_t tid, GuestAddress at) USL_REQUIRES(mutex_);
+  void Drop(std::list<Pending>::iterator pending, pid_t writer) USL_REQUIRES(mutex_);
+
   const uint64_t pico_base_;
+  Mutex mutex_;
+  std::list<Patch> patches_ USL_GUARDED_BY(mutex_);
+  std::list<Pending> pending_ USL_GUARDED_BY(mutex_);
 };
 
 }  // namespace usl::platform

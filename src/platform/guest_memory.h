@@ -52,18 +52,16 @@ class GuestMemory {
   Result<size_t> WriteIovecs(const std::vector<GuestIovec>& to, const void* from, size_t size) const;
 
   template <typename T>
-    requires std::is_trivially_copyable_v<T>
-  Result<T> ReadObject(GuestAddress from) const {
+  requires std::is_trivially_copyable_v<T> Result<T> ReadObject(GuestAddress from)
+  const {
     T object;
     USL_TRY_VOID(Read(from, &object, sizeof object));
     return object;
   }
   // Padding bytes of T go out too: value-initialise it first (`T object{}`), or host memory leaks.
   template <typename T>
-    requires std::is_trivially_copyable_v<T>
-  Result<void> WriteObject(GuestAddress to, const T& object) const {
-    return Write(to, &object, sizeof object);
-  }
+  requires std::is_trivially_copyable_v<T> Result<void> WriteObject(GuestAddress to, const T& object)
+  const { return Write(to, &object, sizeof object); }
 
  private:
   Result<size_t> ReadSome(GuestAddress from, void* to, size_t size) const;

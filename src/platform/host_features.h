@@ -13,7 +13,7 @@ enum class FeatureState {
 };
 
 struct HostFeature {
-  std::string name;    // "seccomp user notification"
+  std::string name;  // "seccomp user notification"
   FeatureState state = FeatureState::kOk;
   std::string detail;  // what was found
   std::string advice;  // what to do about it; empty when kOk

@@ -27,7 +27,8 @@ class Listener {
   int fd() const { return fd_.get(); }
 
   // Waits for the next call. Interruptions and tasks that died meanwhile are skipped.
-  // ESHUTDOWN: no task is left under the filter (noticed while waiting since Linux 6.11; before that, poll for POLLHUP).
+  // ESHUTDOWN: no task is left under the filter (noticed while waiting since Linux 6.11; before that, poll for
+  // POLLHUP).
   Result<Notification> Receive() const;
 
   // The answers. Each fails with ENOENT if the task is gone (killed) and the call with it, and with EINPROGRESS if it

@@ -54,13 +54,15 @@ class RuntimeDir {
  private:
   RuntimeDir(std::string path, UniqueFd dir, std::string loader_name);
   Result<void> Populate(const RuntimeDirOptions& options, bool loader_in_memory);
-  static Result<RuntimeDir> CreateIn(const std::string& parent, const RuntimeDirOptions& options, bool loader_in_memory);
+  static Result<RuntimeDir> CreateIn(const std::string& parent, const RuntimeDirOptions& options,
+                                     bool loader_in_memory);
 
   std::string path_;
   UniqueFd dir_;
   std::string loader_name_;
   UniqueFd loader_memfd_;
   pid_t owner_ = 0;
+  bool remove_parent_ = false;
 };
 
 // Removes directories below the default candidates whose instance is dead (killed with the supervisor, power loss).

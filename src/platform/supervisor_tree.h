@@ -14,9 +14,9 @@ namespace usl::platform {
 Result<void> BecomeSubreaper();
 // All descendants of `root` (without it), by the parents in /proc/PID/stat, zombies included. A snapshot.
 std::vector<pid_t> DescendantsOf(pid_t root);
-// SIGKILLs all descendants of the calling process, by pid, and reaps those that become its children, until none is left.
-// Ends because guests cannot fork once the listener is closed (served calls fail with ENOSYS). The caller must be a
-// subreaper. Returns how many were killed.
+// SIGKILLs all descendants of the calling process, by pid, and reaps those that become its children, until none is
+// left. Ends because guests cannot fork once the listener is closed (served calls fail with ENOSYS). The caller must be
+// a subreaper. Returns how many were killed.
 size_t KillDescendants();
 
 }  // namespace usl::platform

@@ -1,8 +1,8 @@
 // Which record of the kernel an unknown task belongs to: the task token, kept in the soft RLIMIT_LOCKS.
 //
-// Linux ignores that limit, it holds 64 bits, a child inherits it at fork, and it can be set from outside. Guests cannot
-// set it, as prlimit and setrlimit are served. So the token that an unknown tid shows is the one of the process that
-// forked it, over fork, vfork, CLONE_VM and double forks alike; threads share the one of their process.
+// Linux ignores that limit, it holds 64 bits, a child inherits it at fork, and it can be set from outside. Guests
+// cannot set it, as prlimit and setrlimit are served. So the token that an unknown tid shows is the one of the process
+// that forked it, over fork, vfork, CLONE_VM and double forks alike; threads share the one of their process.
 #pragma once
 
 #include <sys/types.h>
