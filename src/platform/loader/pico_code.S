@@ -38,10 +38,11 @@ usl_pico_leave_end:
 
 // At kPicoStubOffset: exec of a task that a guest debugger traces, so that the kernel cannot seize it to set registers.
 //
-// The kernel checks the notified execve, writes usl::platform::loader::StubJump over the bytes behind the caller's `syscall`
-// instruction and answers the notification with 0. The caller lands here with
+// The kernel checks the notified execve, writes usl::platform::loader::StubJump over the bytes behind the caller's
+// `syscall` instruction and answers the notification with 0. The caller lands here with
 //     rcx = the address behind its `syscall` (the processor puts it there), rax = the answer, all else untouched.
-// The stub's hypercall (execve with first argument pico base + kHypercallOffset - 8) lets the kernel restore the bytes. The answer:
+// The stub's hypercall (execve with first argument pico base + kHypercallOffset - 8, rsi, rdx and r10 as the caller had
+// them) lets the kernel restore the bytes. Its answer:
 //     0  go on: the caller had called execve(path, argv = rsi, envp = rdx)
 //     1  go on: the caller had called execveat(dirfd, path, argv = rdx, envp = r10, flags)
 //     anything else: this thread is not the one meant (a sibling that came through the same bytes): back to it with

@@ -28,7 +28,7 @@ static void PrintMaps(uint64_t stack) {
   unsigned long start, end;
   while (maps && fgets(line, sizeof(line), maps)) {
     if (sscanf(line, "%lx-%lx %7s", &start, &end, permissions) != 3) continue;
-    if (strstr(line, "loader-")) loader++;
+    if (strstr(line, "/loader-")) loader++;
     if (start == 0x10000 && end == 0x11000) pico = !strcmp(permissions, "r-xs");
     if (start <= stack && stack < end) printf("stack_permissions=%s\n", permissions);
   }
