@@ -21,6 +21,7 @@
 
 namespace usl::vfs {
 
+class Dentry;
 class FileSystem;
 class Inode;
 struct Context;
@@ -56,7 +57,8 @@ class Inode : public RefCounted {
 
   // Live attributes: size and times are read from the host at each call.
   virtual Result<Attributes> GetAttributes() = 0;
-  // What permission checks need, and cheaper: mode, uid, gid only (other members may be unset).
+  // What permission checks need, and cheaper: mode, uid, gid only (other members may be unset). Called at each step of a
+  // path walk, which holds plain pointers meanwhile: must not open a BlockingScope.
   virtual Result<Attributes> GetPermissions() { return GetAttributes(); }
   virtual Result<void> SetAttributes(const AttributeChange& change);
 
@@ -71,7 +73,8 @@ class Inode : public RefCounted {
   virtual Result<std::string> ReadLink(const Context& context);
   // True for links that Follow() resolves instead of the text of ReadLink().
   virtual bool IsMagicLink() const { return false; }
-  // Where a magic link leads: fills `path` and returns an empty fd, or returns the fd of an object without a place.
+  // Where a magic link leads: fills `path` and returns an empty fd, or returns the fd of an object without a place. For a
+  // file that was removed both may be given: `path` says what it was, the fd is what an open of the link reopens.
   virtual Result<UniqueFd> Follow(const Context& context, Path& path);
 
   // Directories. Names have been checked (length, no '/', not "." or "..").
@@ -83,7 +86,8 @@ class Inode : public RefCounted {
   // Within one file system. `flags` are RENAME_*. `target` is null when the new name is free.
   virtual Result<void> Rename(std::string_view old_name, Inode& source, Inode& new_directory, std::string_view new_name,
                               Inode* target, unsigned flags);
-  // An unnamed file (O_TMPFILE), opened with `flags`; Link() gives it a name later.
+  // An unnamed file (O_TMPFILE); Open() opens it, Link() gives it a name later. The file system keeps the inode (and so
+  // FindByHostFile gives the same one) while the file is open, as far as it can know.
   virtual Result<Ref<Inode>> CreateUnnamed(const NewInode& spec);
   // Adds entries from the cursor of `open_directory` (a duplicate of the guest's fd; cursor = its f_pos, which is advanced)
   // until the sink is full or the end. "." and ".." are added by this function too; `parent_ino` is ".."'s number.
@@ -99,13 +103,23 @@ class Inode : public RefCounted {
   virtual Result<void> RemoveXattr(std::string_view name);
   virtual Result<std::vector<std::string>> ListXattr();
 
+  // Cheap hints, asked before the xattrs above at each permission check and each open for writing. HasAcl: is there a
+  // system.posix_acl_access or system.posix_acl_default? HasFileCapabilities: may there be a security.capability?
+  virtual bool HasAcl() { return false; }
+  virtual bool HasFileCapabilities() { return true; }
+
   // The host path that AF_UNIX bind/connect of this socket node uses, once set by the network layer.
   const std::string& socket_address() const { return socket_address_; }
   void set_socket_address(std::string address) { socket_address_ = std::move(address); }
 
  private:
+  friend class Dentry;
+  friend class DentryCache;
+  friend class Vfs;
   FileSystem& file_system_;
   const uint32_t type_;
+  bool linkable_ = false;          // made by O_TMPFILE without O_EXCL: may get a name although it has no link
+  Dentry* first_dentry_ = nullptr;  // the index from inodes to dentries: a list through Dentry::alias_next_
   std::string socket_address_;
 };
 
@@ -123,15 +137,27 @@ class FileSystem : public RefCounted {
   virtual bool IsReadOnly() const { return false; }
   // The inode behind an open host file, or null when it is not of this file system. `status` is the fstat of `fd`.
   virtual Ref<Inode> FindByHostFile(int fd, const struct stat& status);
+  // The host device numbers (st_dev) of the files that FindByHostFile may know, so that it is asked for those alone. Empty
+  // (the default): it is asked for every file that no other file system claims. Read once, at Vfs::Register.
+  virtual std::vector<dev_t> HostDevices() const { return {}; }
+  // The path from this file system's root ("/" or "/a/b") by which the host knows an open file now, to build its dentry
+  // when none is cached and to tell hard links apart; with " (deleted)" at the end for a removed one. EOPNOTSUPP where the
+  // host does not know it.
+  virtual Result<std::string> FindPath(int fd, Inode& inode);
   // Writes everything to the host's disk (sync(2) of the guest).
   virtual Result<void> Sync() { return {}; }
   // The name of the source and the options shown in /proc/mounts.
   virtual std::string source() const { return type_name_; }
   virtual std::string options() const { return {}; }
 
+  // How many Mount objects show it, in any namespace or in none (lazily unmounted, but in use).
+  int mount_count() const { return mount_count_; }
+
  private:
+  friend class Mount;
   std::string type_name_;
   dev_t device_;
+  int mount_count_ = 0;
 };
 
 }  // namespace usl::vfs

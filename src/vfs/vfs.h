@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
@@ -36,18 +37,21 @@ struct OpenHow {
   uint64_t resolve = 0;   // RESOLVE_* of openat2(2)
 };
 
+class FifoTicket;
+
 // A successful open: the host fd to donate.
 struct OpenedFile {
   UniqueFd fd;
   Path path;  // what was opened (empty for objects without a place)
-  // Set when the open must wait as Linux's does (a FIFO without its other end): the caller parks the call and asks
-  // `ready` again at each event on `wait_fd`... see vfs/fifo.h.
+  // Set when the open must wait as Linux's does (a FIFO without its other end): the caller parks the call under
+  // fifo->wake_key() and asks fifo->Attempt() at each wake (vfs/fifo.h). Dropping `fifo` gives the open up.
   bool would_block = false;
+  std::shared_ptr<FifoTicket> fifo;
 };
 
 // What an fd that a guest handed in refers to.
 struct FileIdentity {
-  Path path;         // mount and dentry; the dentry may be unlinked, or null when only the inode is known
+  Path path;         // mount and dentry (which may be unlinked); both set when inode is
   Ref<Inode> inode;  // null for native objects: pipes, sockets, memfds of the guest, epoll...
 };
 
@@ -56,6 +60,7 @@ enum class XattrOp { kGet, kSet, kRemove, kList };
 class DeviceTable;
 class HandleTable;
 class FifoTable;
+class PathWalker;
 
 class Vfs {
  public:
@@ -65,10 +70,14 @@ class Vfs {
 
   DentryCache& dentries() { return dentries_; }
   DeviceTable& devices() { return *devices_; }
+  HandleTable& handles() { return *handles_; }
+  FifoTable& fifos() { return *fifos_; }
   // Makes a dentry tree for a file system: its root dentry (one per file system, kept).
   Ref<Dentry> RootDentry(const Ref<FileSystem>& file_system);
   // File systems must be known here for Identify() to find their files.
   void Register(Ref<FileSystem> file_system);
+  // Drops registered file systems that had a mount and have none any more, with their cached names. After an unmount.
+  void CollectUnused();
 
   // Path walk. `flags` are kFollow etc. below. The namespace is that of the mounts in context.root.
   enum WalkFlags : unsigned {
@@ -80,7 +89,10 @@ class Vfs {
   };
   Result<Path> Walk(const Context& context, const Location& location, unsigned flags, uint64_t resolve = 0);
 
+  // Open(2), openat(2). Bits of how.flags that Linux does not know are dropped, as these calls do.
   Result<OpenedFile> Open(const Context& context, const Location& location, const OpenHow& how);
+  // openat2(2)'s stricter rules on its argument, which Open then takes: EINVAL for unknown or contradictory bits.
+  static Result<OpenHow> CheckOpenHow(const struct open_how& how);
   // Reopens what a guest's fd refers to (open of /proc/self/fd/N arrives here by itself through magic links).
   Result<OpenedFile> OpenPath(const Context& context, const Path& path, int flags);
 
@@ -121,18 +133,59 @@ class Vfs {
   Result<void> ReadDirectory(const FileIdentity& file, int fd, DirectorySink& sink);
 
   // What a duplicate of a guest's fd refers to. Never fails: an unknown object is a native one (null inode).
-  FileIdentity Identify(int fd);
-  // The path text that the guest sees (getcwd, readlink of /proc/self/fd/N), from `root`; "(unreachable)" and " (deleted)"
-  // as Linux writes them (d_path).
+  // Files are seen through the primary mount of their file system in `mounts` (context.root.mount->name_space()); without
+  // it, in the namespace where the file system was mounted first.
+  FileIdentity Identify(int fd, const MountNamespace* mounts = nullptr);
+  // The path text that the guest sees (readlink of /proc/self/fd/N, /proc/PID/exe), from `root`, with " (deleted)" as Linux
+  // writes it (d_path). A place that cannot be reached from `root` is shown from the root of its mount tree.
   std::string PathText(const Path& path, const Path& root);
+  // getcwd(2): ENOENT for a removed directory, "(unreachable)" in front of what is not below `root`.
+  Result<std::string> WorkingDirectoryText(const Path& path, const Path& root);
+  // A path for a native object (a pipe, a guest's memfd, a file handed in from outside) that has no place in the tree, so
+  // that stat and open of /proc/self/fd/N work on it. It belongs to `credentials`; takes the fd.
+  Path NativeObject(UniqueFd fd, const cred::Credentials& credentials);
 
  private:
+  friend class PathWalker;
+  struct Creation;  // what a new inode gets (create.cc)
   Vfs();
+
+  // open.cc
+  Result<OpenedFile> OpenLast(const Context& context, PathWalker& walker, int flags, mode_t mode);
+  Result<OpenedFile> OpenUnnamed(const Context& context, PathWalker& walker, int flags, mode_t mode);
+  Result<OpenedFile> OpenFound(const Context& context, const Path& path, int flags, bool created, UniqueFd reopen);
+  Result<UniqueFd> OpenObject(const Context& context, const Path& path, int flags, UniqueFd reopen);
+  Result<void> DropPrivileges(const Context& context, Inode& inode, bool all);
+  // create.cc
+  Result<Creation> PrepareCreation(const Context& context, Inode& directory, mode_t mode);
+  Result<Ref<Inode>> CreateIn(const Context& context, const Ref<Dentry>& directory, std::string_view name, mode_t mode,
+                              dev_t device, std::string_view symlink_target);
+  Result<Path> CreateAt(const Context& context, const Location& location, mode_t mode, dev_t device,
+                        std::string_view symlink_target);
+  Result<void> LinkTo(const Context& context, const Path& source, const Location& new_location);
+  // remove.cc, rename.cc
+  Result<void> CheckDelete(const Context& context, const Dentry& directory, const Dentry& victim, bool directory_wanted);
+  Result<Ref<Dentry>> LookupIn(const Context& context, const Ref<Dentry>& directory, std::string_view name);
+  // vfs.cc
+  Ref<Dentry> FindDentry(int fd, const Ref<Inode>& inode);
+  Ref<Dentry> DentryFromHostPath(int fd, const Ref<Inode>& inode);
+  Ref<Mount> MountFor(FileSystem& file_system, const MountNamespace* mounts);
+  bool PrependPath(const Path& path, const Path& root, std::string& text);
+
   DentryCache dentries_;
   std::unique_ptr<DeviceTable> devices_;
   std::unique_ptr<HandleTable> handles_;
   std::unique_ptr<FifoTable> fifos_;
-  std::vector<Ref<FileSystem>> file_systems_;
+  struct Registered {
+    Ref<FileSystem> file_system;
+    Ref<Dentry> root;
+    bool was_mounted = false;
+  };
+  std::vector<Registered> file_systems_;
+  std::unordered_map<dev_t, std::vector<FileSystem*>> by_host_device_;
+  std::vector<FileSystem*> for_any_device_;
+  Ref<FileSystem> native_objects_;
+  Ref<Mount> native_mount_;
 };
 
 }  // namespace usl::vfs

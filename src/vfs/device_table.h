@@ -1,0 +1,34 @@
+// The drivers behind device nodes: which host object stands for (type, number). Guarded by the kernel lock.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <utility>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "vfs/path.h"
+
+namespace usl::vfs {
+
+struct Context;
+
+class DeviceTable {
+ public:
+  // Opens the device for donation with the access mode and status flags of `flags`. `path` is the node (its mount tells a
+  // devpts instance). Permission and nodev are checked before.
+  using OpenFunction = std::function<Result<UniqueFd>(const Path& path, int flags, const Context& context)>;
+
+  // `type` is S_IFCHR or S_IFBLK. Replaces what was there; an empty function removes it.
+  void Register(uint32_t type, dev_t device, OpenFunction open);
+  // ENXIO when no driver has that number.
+  Result<UniqueFd> Open(uint32_t type, dev_t device, const Path& path, int flags, const Context& context) const;
+
+ private:
+  std::map<std::pair<uint32_t, dev_t>, OpenFunction> drivers_;
+};
+
+}  // namespace usl::vfs
