@@ -163,10 +163,14 @@ Result<std::unique_ptr<PendingExec>> ExecService::Prepare(SyscallContext& contex
     program = USL_TRY(OpenProgram(view, path));
   }
 
-  const Process& process = context.process();
-  bool allow_set_id = program.set_id_allowed && !context.credentials().no_new_privs && process.tracer == 0;
+  bool allow_set_id = program.set_id_allowed && !context.credentials().no_new_privs;
   auto after =
       USL_TRY(CredentialsAfterExec(context.credentials(), program.attributes, program.capabilities, allow_set_id));
+  // Under a debugger nothing is gained (LSM_UNSAFE_PTRACE); asking the host who traces is dear, so only where it matters.
+  if (after.privileged && !context.credentials().Has(CAP_SYS_PTRACE) &&
+      platform::TracerOf(context.notification().tid) != 0) {
+    after = USL_TRY(CredentialsAfterExec(context.credentials(), program.attributes, program.capabilities, false));
+  }
   pending->credentials = std::make_shared<const cred::Credentials>(std::move(after.credentials));
   pending->dumpable = !after.privileged && program.readable;
   // What CLONE_FS shares stays shared over an exec.

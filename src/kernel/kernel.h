@@ -27,6 +27,9 @@ struct KernelOptions {
   uint64_t pico_base = 0x10000;
   int pico_fd = -1;     // PicoPage::fd(), kept open by the caller
   bool network = true;  // false: no inet at all
+  // The host keeps guests from signalling and tracing whatever is outside their domain (Landlock with its scopes): only then
+  // may a call on the number of another process be continued, as that number could be used again meanwhile.
+  bool confined_by_host = false;
   std::string release;  // uname's release; empty = the host's
 };
 

@@ -91,7 +91,6 @@ class Process : public RefCounted {
   bool child_subreaper = false;    // natively set too; kept for PR_GET
   bool has_executed = false;       // since its fork (setpgid(2)'s EACCES)
   int parent_death_signal = 0;
-  pid_t tracer = 0;  // guest process that traces it, 0 = none
   int seccomp_mode = 0;  // of the guest's own filters: 0 or 2
   unsigned guest_filters = 0;
   // Virtual limits: set where the host's value is not the guest's (RLIMIT_CORE, RLIMIT_LOCKS, raised beyond the host's).

@@ -17,8 +17,14 @@
 namespace usl::kernel {
 namespace {
 
-// The flags that change what a child starts with. CLONE_THREAD itself needs none: a thread is told by its thread group.
-constexpr uint64_t kInheritanceFlags = CLONE_FS | CLONE_PARENT;
+// The flags that change what a child starts with. A thread is told by its thread group, so CLONE_THREAD is kept only for one
+// that gets a descriptor table of its own.
+uint64_t InheritanceFlags(uint64_t flags) {
+  uint64_t kept = flags & (CLONE_FS | CLONE_PARENT);
+  if ((flags & (CLONE_THREAD | CLONE_FILES)) == CLONE_THREAD) kept |= CLONE_THREAD;
+  return kept;
+}
+
 // How many earlier states of a process keep their token for use again.
 constexpr size_t kReusedTokens = 8;
 
@@ -93,7 +99,9 @@ Result<Ref<Task>> TaskTable::Match(pid_t tid) {
 
   const Ref<Process>& forker = state->process;
   if (forker->IsAlive() && platform::IsThreadOf(forker->pid(), tid)) {
-    return AddTask(tid, forker, state->credentials, state->fs);
+    Ref<Task> thread = AddTask(tid, forker, state->credentials, state->fs);
+    thread->own_descriptors = state->flags & CLONE_THREAD;
+    return thread;
   }
   Ref<Process> child;
   if (auto known = processes_.find(tid); known != processes_.end() && known->second->IsAlive()) {
@@ -141,7 +149,7 @@ Result<void> TaskTable::PrepareFork(Task& task, uint64_t flags) {
   auto state = std::make_shared<ForkState>();
   const FsContext& fs = *task.fs();
   state->process = task.process_ref();
-  state->flags = flags & kInheritanceFlags;
+  state->flags = InheritanceFlags(flags);
   state->credentials = task.credentials_ref();
   state->fs = task.fs();
   state->root = fs.root;

@@ -22,7 +22,7 @@ namespace usl::kernel {
 // What a fork hands to its child.
 struct ForkState {
   Ref<Process> process;  // the one that forks
-  uint64_t flags = 0;    // those of CLONE_* that the kernel has to know: see kInheritanceFlags
+  uint64_t flags = 0;    // CLONE_FS, CLONE_PARENT; CLONE_THREAD for a thread without CLONE_FILES
   cred::CredentialsRef credentials;
   Ref<FsContext> fs;            // the parent's own
   vfs::Path root, cwd;          // and its content at the fork, for children without CLONE_FS

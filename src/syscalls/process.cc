@@ -1,0 +1,203 @@
+// Making processes and asking about them: clone(2), getppid(2), setpgid(2), unshare(2), kcmp(2), process_vm_readv(2).
+#include <linux/capability.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+
+#include "kernel/kernel.h"
+#include "kernel/process_access.h"
+#include "syscalls/handlers.h"
+
+namespace usl::syscalls {
+namespace {
+
+using kernel::Reply;
+using kernel::SyscallContext;
+
+constexpr uint64_t kNewNamespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
+                                    CLONE_NEWNET | CLONE_NEWCGROUP;
+constexpr uint64_t kNewTime = 0x80;  // CLONE_NEWTIME, in the exit signal's bits for clone: unshare only
+constexpr size_t kTransferChunk = 64 * 1024;
+
+Result<Reply> Fork(SyscallContext& context, uint64_t flags) {
+  USL_TRY_VOID(context.kernel().tasks().PrepareFork(context.task(), flags));
+  return Reply::ContinueByRegisters();
+}
+
+// The process by whose number a call may continue: within the caller's own thread group always, else only where the host
+// confines the guest to its own domain should the number be used again in between.
+Result<Reply> ContinueOnProcess(SyscallContext& context, const kernel::Process& target) {
+  if (&target == &context.process() || context.kernel().options().confined_by_host) {
+    return Reply::ContinueByRegisters();
+  }
+  return Fail(EPERM);
+}
+
+// Copies between the caller (`local`) and another process without continuing the call.
+Result<Reply> Transfer(SyscallContext& context, const kernel::Process& target, bool to_target) {
+  if (context.Arg(5) != 0) return Fail(EINVAL);
+  auto local = USL_TRY(context.memory().ReadIovecs(context.AddressArg(1), context.Arg(2)));
+  auto remote = USL_TRY(context.memory().ReadIovecs(context.AddressArg(3), context.Arg(4)));
+  platform::GuestMemory mine = context.memory();
+  platform::GuestMemory other(target.pid());
+  const auto& from = to_target ? local : remote;
+  const auto& to = to_target ? remote : local;
+  const platform::GuestMemory& from_memory = to_target ? mine : other;
+  const platform::GuestMemory& to_memory = to_target ? other : mine;
+  int64_t done = 0;
+  std::vector<char> buffer(kTransferChunk);
+  size_t i = 0, j = 0;
+  uint64_t from_used = 0, to_used = 0;
+  while (i < from.size() && j < to.size()) {
+    uint64_t size = std::min({from[i].length - from_used, to[j].length - to_used, uint64_t{kTransferChunk}});
+    if (size > 0) {
+      auto copied = from_memory.Read(from[i].base + from_used, buffer.data(), size);
+      if (copied) copied = to_memory.Write(to[j].base + to_used, buffer.data(), size);
+      if (!copied) return done > 0 ? Result<Reply>(done) : Fail(copied.error());
+      done += static_cast<int64_t>(size);
+      from_used += size;
+      to_used += size;
+    }
+    if (from_used == from[i].length) ++i, from_used = 0;
+    if (to_used == to[j].length) ++j, to_used = 0;
+  }
+  return done;
+}
+
+Result<Reply> AccessMemory(SyscallContext& context, bool to_target) {
+  Ref<kernel::Task> target = USL_TRY(TaskByPid(context.kernel(), context.task(), context.IntArg(0)));
+  if (context.IntArg(0) == 0) return Fail(ESRCH);
+  USL_TRY_VOID(CheckTrace(context.kernel(), context.task(), target->process()));
+  if (&target->process() == &context.process() || context.kernel().options().confined_by_host) {
+    return Reply::ContinueByRegisters();
+  }
+  return Transfer(context, target->process(), to_target);
+}
+
+void UnshareMounts(kernel::Task& task) {
+  Ref<kernel::FsContext> fs = task.fs()->Clone();
+  std::map<const vfs::Mount*, Ref<vfs::Mount>> copies;
+  fs->mounts = fs->mounts->Clone(copies);
+  for (vfs::Path* path : {&fs->root, &fs->cwd}) {
+    if (auto copy = copies.find(path->mount.get()); copy != copies.end()) path->mount = copy->second;
+  }
+  task.SetFs(std::move(fs));
+}
+
+void UnshareNames(kernel::Process& process) {
+  auto copy = MakeRef<kernel::UtsNames>();
+  copy->node_name = process.uts->node_name;
+  copy->domain_name = process.uts->domain_name;
+  process.uts = std::move(copy);
+}
+
+}  // namespace
+
+Result<Reply> sys_clone(SyscallContext& context) {
+  uint64_t flags = context.Arg(0);
+  if (flags & kNewNamespaces) return Fail(flags & CLONE_NEWUSER ? ENOSPC : EINVAL);
+  return Fork(context, flags);
+}
+
+Result<Reply> sys_fork(SyscallContext& context) { return Fork(context, 0); }
+Result<Reply> sys_vfork(SyscallContext& context) { return Fork(context, CLONE_VFORK | CLONE_VM); }
+
+Result<Reply> sys_getppid(SyscallContext& context) { return context.kernel().tasks().ParentOf(context.process()); }
+
+Result<Reply> sys_setpgid(SyscallContext& context) {
+  pid_t pid = context.IntArg(0);
+  pid_t group = context.IntArg(1);
+  if (group < 0) return Fail(EINVAL);
+  // The host allows it for the caller and its children only, and only within the session, where all are guests.
+  if (pid != 0 && pid != context.process().pid()) USL_TRY(ProcessByPid(context.kernel(), pid));
+  return Reply::ContinueByRegisters();
+}
+
+Result<Reply> sys_getpgid(SyscallContext& context) {
+  pid_t pid = context.IntArg(0);
+  if (pid == 0) return Reply::ContinueByRegisters();
+  Ref<kernel::Process> process = USL_TRY(ProcessByPid(context.kernel(), pid));
+  if (process == context.kernel().tasks().init()) return 1;
+  pid_t group = getpgid(process->pid());
+  if (group < 0) return FailErrno();
+  return group;
+}
+
+Result<Reply> sys_getsid(SyscallContext& context) {
+  pid_t pid = context.IntArg(0);
+  if (pid == 0) return Reply::ContinueByRegisters();
+  Ref<kernel::Process> process = USL_TRY(ProcessByPid(context.kernel(), pid));
+  if (process == context.kernel().tasks().init()) return 1;
+  pid_t session = getsid(process->pid());
+  if (session < 0) return FailErrno();
+  return session;
+}
+
+Result<Reply> sys_unshare(SyscallContext& context) {
+  uint64_t flags = context.Arg(0);
+  constexpr uint64_t kShared = CLONE_FILES | CLONE_FS | CLONE_SYSVSEM;
+  constexpr uint64_t kAlone = CLONE_THREAD | CLONE_VM | CLONE_SIGHAND;
+  if (flags & ~(kShared | kAlone | kNewNamespaces | kNewTime)) return Fail(EINVAL);
+  if (flags & CLONE_NEWUSER) return Fail(ENOSPC);  // as with user.max_user_namespaces = 0
+  if (flags & (kNewTime | (kNewNamespaces & ~(CLONE_NEWNS | CLONE_NEWUTS)))) return Fail(EINVAL);
+  if ((flags & (CLONE_NEWNS | CLONE_NEWUTS)) && !context.credentials().Has(CAP_SYS_ADMIN)) return Fail(EPERM);
+  // A thread of several cannot leave its address space; the host knows how many there are, and says EINVAL.
+  if ((flags & kAlone) && !(flags & (CLONE_NEWNS | CLONE_NEWUTS))) return Reply::ContinueByRegisters();
+  if (flags & CLONE_NEWNS) UnshareMounts(context.task());
+  if (flags & CLONE_NEWUTS) UnshareNames(context.process());
+  if (flags & CLONE_FS) context.task().SetFs(context.task().fs()->Clone());
+  if (flags & (CLONE_NEWNS | CLONE_NEWUTS)) {
+    // The rest cannot be passed on together with a new namespace, which would be a real one.
+    return flags & (CLONE_FILES | CLONE_SYSVSEM) ? Result<Reply>(Fail(EINVAL)) : Result<Reply>(0);
+  }
+  if (flags & CLONE_FILES) context.task().own_descriptors = true;
+  return Reply::ContinueByRegisters();
+}
+
+Result<Reply> sys_kcmp(SyscallContext& context) {
+  for (int index : {0, 1}) {
+    Ref<kernel::Task> task = USL_TRY(TaskByPid(context.kernel(), context.task(), context.IntArg(index)));
+    if (context.IntArg(index) == 0) return Fail(ESRCH);
+    USL_TRY_VOID(CheckTrace(context.kernel(), context.task(), task->process()));
+    if (&task->process() != &context.process() && !context.kernel().options().confined_by_host) return Fail(EPERM);
+  }
+  return Reply::ContinueByRegisters();
+}
+
+Result<Reply> sys_process_vm_readv(SyscallContext& context) { return AccessMemory(context, false); }
+Result<Reply> sys_process_vm_writev(SyscallContext& context) { return AccessMemory(context, true); }
+
+Result<Reply> sys_get_robust_list(SyscallContext& context) {
+  Ref<kernel::Task> task = USL_TRY(TaskByPid(context.kernel(), context.task(), context.IntArg(0)));
+  USL_TRY_VOID(CheckTrace(context.kernel(), context.task(), task->process()));
+  return ContinueOnProcess(context, task->process());
+}
+
+Result<Reply> sys_migrate_pages(SyscallContext& context) { return sys_get_robust_list(context); }
+Result<Reply> sys_move_pages(SyscallContext& context) { return sys_get_robust_list(context); }
+
+Result<Reply> sys_reboot(SyscallContext& context) {
+  constexpr unsigned kMagic1 = 0xfee1dead;
+  constexpr unsigned kMagic2[] = {672274793, 85072278, 369367448, 537993216};
+  constexpr unsigned kHalt = 0xcdef0123, kPowerOff = 0x4321fedc, kRestart = 0x01234567, kRestart2 = 0xa1b2c3d4;
+  constexpr unsigned kCadOn = 0x89abcdef, kCadOff = 0;
+  if (!context.credentials().Has(CAP_SYS_BOOT)) return Fail(EPERM);
+  if (context.UintArg(0) != kMagic1 || std::ranges::find(kMagic2, context.UintArg(1)) == std::end(kMagic2)) {
+    return Fail(EINVAL);
+  }
+  switch (context.UintArg(2)) {
+    case kCadOn:
+    case kCadOff: return 0;
+    case kHalt:
+    case kPowerOff:
+    case kRestart:
+    case kRestart2: context.kernel().Stop(); return 0;
+    default: return Fail(EINVAL);
+  }
+}
+
+}  // namespace usl::syscalls

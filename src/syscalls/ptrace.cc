@@ -1,0 +1,51 @@
+// ptrace(2): native, once the kernel has said that the guest may trace that process.
+#include <sys/ptrace.h>
+
+#include "kernel/host_proc.h"
+#include "kernel/kernel.h"
+#include "kernel/process_access.h"
+#include "syscalls/handlers.h"
+
+namespace usl::syscalls {
+namespace {
+
+using kernel::Reply;
+using kernel::SyscallContext;
+
+constexpr uint64_t kSuspendSeccomp = 1 << 21;  // PTRACE_O_SUSPEND_SECCOMP
+constexpr unsigned kSeccompGetFilter = 0x420c, kSeccompGetMetadata = 0x420d;
+
+Result<Reply> Attach(SyscallContext& context) {
+  Ref<kernel::Task> target = USL_TRY(TaskByPid(context.kernel(), context.task(), context.IntArg(1)));
+  if (&target->process() == &context.process()) return Fail(EPERM);
+  USL_TRY_VOID(CheckTrace(context.kernel(), context.task(), target->process()));
+  // The number could be used again before the host attaches; only a host that confines the guest rules out a stranger.
+  if (!context.kernel().options().confined_by_host) return Fail(EPERM);
+  return Reply::ContinueByRegisters();
+}
+
+}  // namespace
+
+Result<Reply> sys_ptrace(SyscallContext& context) {
+  switch (static_cast<unsigned>(context.Arg(0))) {
+    case PTRACE_TRACEME: {
+      // The tracer would be the native parent: for the session's first process that is USL's init.
+      auto stat = kernel::ReadHostStat(context.process().pid());
+      if (!stat || stat->parent == context.kernel().tasks().init()->pid()) return Fail(EPERM);
+      return Reply::ContinueByRegisters();
+    }
+    case PTRACE_ATTACH: return Attach(context);
+    case PTRACE_SEIZE:
+      if (context.Arg(3) & kSuspendSeccomp) return Fail(EPERM);
+      return Attach(context);
+    case PTRACE_SETOPTIONS:
+      if (context.Arg(3) & kSuspendSeccomp) return Fail(EPERM);
+      return Reply::ContinueByRegisters();
+    case kSeccompGetFilter:
+    case kSeccompGetMetadata: return Fail(EACCES);
+    // All others work on tracees of the caller only (ESRCH else), and those passed the check when they were attached.
+    default: return Reply::ContinueByRegisters();
+  }
+}
+
+}  // namespace usl::syscalls
