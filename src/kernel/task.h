@@ -82,6 +82,7 @@ class Process : public RefCounted {
   // At every accepted exec: the cached file shows the address space before it.
   void DropMemoryFile() { memory_file_.reset(); }
 
+  uint64_t serial = 0;  // distinguishes processes that had the same number
   // The process that forked it. Its record outlives it, for as long as this one is not told otherwise.
   Ref<Process> parent;
   std::shared_ptr<const Program> program;

@@ -47,6 +47,7 @@ bool SameState(const ForkState& a, const ForkState& b) {
 Result<Ref<Process>> TaskTable::MakeProcess(pid_t pid) {
   UniqueFd pidfd = USL_TRY(platform::OpenPidfd(pid));
   auto process = MakeRef<Process>(pid, std::move(pidfd));
+  process->serial = ++last_serial_;
   processes_[pid] = process;
   on_new_(*process);
   return process;

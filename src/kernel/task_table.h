@@ -81,6 +81,7 @@ class TaskTable {
   std::unordered_map<pid_t, Ref<Process>> processes_;
   std::unordered_map<uint64_t, std::shared_ptr<const ForkState>> tokens_;
   uint64_t next_token_ = 1;
+  uint64_t last_serial_ = 0;
   size_t sweep_tokens_at_ = 4096;
   Ref<Process> init_;
 };

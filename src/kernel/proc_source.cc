@@ -1,0 +1,171 @@
+#include "kernel/proc_source.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "kernel/exec_service.h"
+#include "platform/exec_redirect.h"
+#include "platform/fd_access.h"
+
+namespace usl::kernel {
+namespace {
+
+// As the numbers of the initial namespaces in include/linux/proc_ns.h of Linux; mount and uts namespaces have their own.
+uint64_t InitialNamespace(fs::ProcNamespace kind) {
+  switch (kind) {
+    case fs::ProcNamespace::kTime: return 0xEFFFFFFA;
+    case fs::ProcNamespace::kCgroup: return 0xEFFFFFFB;
+    case fs::ProcNamespace::kPid: return 0xEFFFFFFC;
+    case fs::ProcNamespace::kUser: return 0xEFFFFFFD;
+    case fs::ProcNamespace::kUts: return 0xEFFFFFFE;
+    case fs::ProcNamespace::kIpc: return 0xEFFFFFFF;
+    case fs::ProcNamespace::kNet: return 0xF0000000;
+    case fs::ProcNamespace::kMount: return 0xF0000001;
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::vector<pid_t> KernelProcSource::Processes() {
+  std::vector<pid_t> pids;
+  for (const Ref<Process>& process : kernel_.tasks().List()) {
+    if (process->IsAlive()) pids.push_back(process->pid());
+  }
+  return pids;
+}
+
+bool KernelProcSource::HasProcess(pid_t pid) { return static_cast<bool>(kernel_.tasks().FindProcess(pid)); }
+
+pid_t KernelProcSource::InitPid() {
+  const Ref<Process>& init = kernel_.tasks().init();
+  return init ? init->pid() : 0;
+}
+
+std::optional<fs::ProcProcess> KernelProcSource::Find(pid_t pid, pid_t tid) {
+  Ref<Process> process = kernel_.tasks().FindProcess(pid);
+  if (!process) return std::nullopt;
+  Ref<Task> task = kernel_.tasks().FindTask(tid);
+  if (!task || task->process_ref() != process) task = kernel_.tasks().FindTask(pid);
+  if (!task) return std::nullopt;
+  fs::ProcProcess result;
+  result.serial = process->serial;
+  result.credentials = task->credentials_ref();
+  if (process->program) {
+    result.executable = process->program->path;
+    result.command_prefix = process->program->prefix;
+    result.command_drop = process->program->dropped;
+  }
+  result.cwd = task->fs()->cwd;
+  result.root = task->fs()->root;
+  result.umask = task->fs()->umask;
+  result.dumpable = process->dumpable;
+  result.exec_pending = process->pending_exec != nullptr;
+  pid_t tracer = platform::TracerOf(task->tid());
+  if (tracer > 0) {
+    if (Ref<Task> by = kernel_.tasks().FindTask(tracer)) result.tracer = by->process().pid();
+  }
+  result.seccomp_mode = process->seccomp_mode;
+  result.seccomp_filters = process->guest_filters;
+  return result;
+}
+
+std::optional<rlimit> KernelProcSource::VirtualLimit(pid_t pid, int resource) {
+  Ref<Process> process = kernel_.tasks().FindProcess(pid);
+  if (!process || resource < 0 || resource >= static_cast<int>(RLIM_NLIMITS)) return std::nullopt;
+  if (process->limits[resource]) return process->limits[resource];
+  if (resource == RLIMIT_CORE) return rlimit{0, RLIM_INFINITY};
+  if (resource == RLIMIT_LOCKS) return rlimit{RLIM_INFINITY, RLIM_INFINITY};
+  return std::nullopt;
+}
+
+uint64_t KernelProcSource::NamespaceId(pid_t pid, fs::ProcNamespace kind) {
+  uint64_t number = InitialNamespace(kind);
+  Ref<Task> task = kernel_.tasks().FindTask(pid);
+  Ref<Task> init = kernel_.tasks().FindTask(InitPid());
+  if (!task || !init) return number;
+  if (kind == fs::ProcNamespace::kMount && task->fs()->mounts != init->fs()->mounts) return task->fs()->mounts->id();
+  // An object's address tells namespaces apart; only its low bits are shown, as a number.
+  if (kind == fs::ProcNamespace::kUts && task->process().uts != init->process().uts) {
+    return 0xF1000000u + ((reinterpret_cast<uintptr_t>(task->process().uts.get()) >> 4) & 0xFFFFFF);
+  }
+  return number;
+}
+
+std::vector<fs::ProcMount> KernelProcSource::Mounts(pid_t pid) {
+  Ref<Task> task = kernel_.tasks().FindTask(pid);
+  if (!task) return {};
+  return fs::ListMounts(kernel_.vfs(), *task->fs()->mounts, task->fs()->root);
+}
+
+std::string KernelProcSource::PathText(const vfs::Path& path, const vfs::Path& root) {
+  return kernel_.vfs().PathText(path, root);
+}
+
+Result<fs::ProcDescriptor> KernelProcSource::Descriptor(pid_t pid, int fd, const vfs::Path& reader_root) {
+  Ref<Task> task = kernel_.tasks().FindTask(pid);
+  if (!task) return Fail(ESRCH);
+  fs::ProcDescriptor result;
+  result.object = USL_TRY(kernel_.DuplicateGuestFd(*task, fd));
+  vfs::FileIdentity identity = kernel_.vfs().Identify(result.object.get());
+  result.path = identity.path;
+  if (identity.path) {
+    result.text = PathText(identity.path, reader_root);
+  } else {
+    result.text = USL_TRY(platform::FdPath(result.object.get()));
+    // Whatever has a place on the host but none in the guest is not the guest's to see.
+    if (result.text.starts_with('/') && !result.text.starts_with("/memfd:")) result.text = "anon_inode:[file]";
+  }
+  return result;
+}
+
+std::optional<fs::ProcFileName> KernelProcSource::MappedFile(pid_t pid, dev_t, ino_t inode,
+                                                             std::string_view host_path) {
+  if (!host_path.starts_with('/')) return std::nullopt;
+  open_how how{.flags = O_PATH | O_CLOEXEC, .mode = 0, .resolve = RESOLVE_NO_SYMLINKS};
+  std::string path(host_path);
+  UniqueFd fd(static_cast<int>(syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
+  struct stat status;
+  if (!fd || fstat(fd.get(), &status) < 0 || status.st_ino != inode) return std::nullopt;
+  vfs::FileIdentity identity = kernel_.vfs().Identify(fd.get());
+  Ref<Task> task = kernel_.tasks().FindTask(pid);
+  if (!identity.path || !task) return std::nullopt;
+  auto shown = kernel_.vfs().Stat(identity.path);
+  if (!shown) return std::nullopt;
+  return fs::ProcFileName{PathText(identity.path, task->fs()->root), shown->st_dev, shown->st_ino};
+}
+
+fs::ProcSource::Uts KernelProcSource::UtsNames(pid_t pid) {
+  utsname host{};
+  uname(&host);
+  Ref<Process> process = kernel_.tasks().FindProcess(pid);
+  if (!process) process = kernel_.tasks().init();
+  Uts names;
+  names.release = kernel_.options().release.empty() ? host.release : kernel_.options().release;
+  names.version = host.version;
+  if (process) {
+    names.host_name = process->uts->node_name;
+    names.domain_name = process->uts->domain_name;
+  }
+  return names;
+}
+
+Result<void> KernelProcSource::SetHostName(pid_t pid, std::string_view name) {
+  Ref<Process> process = kernel_.tasks().FindProcess(pid);
+  if (!process) return Fail(ESRCH);
+  process->uts->node_name = name;
+  return {};
+}
+
+Result<void> KernelProcSource::SetDomainName(pid_t pid, std::string_view name) {
+  Ref<Process> process = kernel_.tasks().FindProcess(pid);
+  if (!process) return Fail(ESRCH);
+  process->uts->domain_name = name;
+  return {};
+}
+
+}  // namespace usl::kernel
