@@ -13,6 +13,9 @@
 
 #include "base/result.h"
 #include "base/thread_annotations.h"
+#include "kernel/ipc_registry.h"
+#include "kernel/message_queues.h"
+#include "kernel/mount_types.h"
 #include "kernel/parking.h"
 #include "kernel/syscall_context.h"
 #include "kernel/task.h"
@@ -61,6 +64,9 @@ class Kernel {
   ExecService& exec() { return *exec_; }
   const platform::Listener& listener() const { return *listener_; }
   Mutex& lock() { return lock_; }
+  IpcRegistry& ipc() { return ipc_; }
+  MessageQueues& message_queues() { return message_queues_; }
+  MountTypes& mount_types() { return mount_types_; }
   // CLOCK_BOOTTIME seconds at which the instance started.
   double start_time() const { return start_time_; }
 
@@ -107,6 +113,9 @@ class Kernel {
   std::unique_ptr<EventLoop> events_;
   std::unique_ptr<ExecService> exec_;
   std::unique_ptr<WorkerPool> workers_;
+  IpcRegistry ipc_;
+  MessageQueues message_queues_;
+  MountTypes mount_types_;
   TraceSink* trace_ = nullptr;
   std::function<bool(const platform::Notification&)> trace_allowed_;
   std::vector<std::function<void(Process&)>> exit_callbacks_;
