@@ -1,4 +1,3 @@
-// clang-format off: enumerators in groups, many to a line.
 // Types of system call arguments, as the trace output needs them. Structures that only some calls have are kPointer.
 #pragma once
 
@@ -6,6 +5,8 @@
 
 namespace usl::abi {
 
+// Enumerators in groups, many to a line.
+// clang-format off
 enum class ArgType : uint8_t {
   kNone,  // no argument in this register
   // Numbers.
@@ -17,7 +18,7 @@ enum class ArgType : uint8_t {
   // Structures. "Out" ones are shown once the call has succeeded.
   kSockaddrIn,   // the length is the next argument
   kSockaddrOut,  // the next argument points to the length
-  kStatOut, kStatxOut, kIovecIn, kIovecOut, kArgv, kMsghdr, kOpenHow, kPollFds, kEpollEvent, kFdPairOut, kIntOut,
+  kStatOut, kStatxOut, kIovecIn, kIovecOut, kArgv, kEnvp, kMsghdr, kOpenHow, kPollFds, kEpollEvent, kFdPairOut, kIntOut,
   kTimespec, kTimespecOut, kTimespecPair, kTimeval, kTimevalOut, kItimerspec, kRusageOut, kRlimit, kRlimitOut,
   kSigSet, kSigSetOut, kSigaction, kSigactionOut,
   // Values with names.
@@ -33,5 +34,6 @@ enum class ArgType : uint8_t {
   kSocketDomain, kSocketType, kSocketFlags, kSocketLevel, kSocketOption, kMsgFlags, kShutdownHow,
   kIpcKey, kIpcFlags, kShmFlags, kIpcCommand,
 };
+// clang-format on
 
 }  // namespace usl::abi

@@ -157,7 +157,8 @@ inline constexpr size_t kDirentNameOffset = 18;
 static_assert(offsetof(LinuxDirent, d_name) == kDirentNameOffset);
 
 // x86-64's struct stat is the C library's own; the kernel's statx is in <linux/stat.h>.
-static_assert(sizeof(struct stat) == 144 && offsetof(struct stat, st_mode) == 24 && offsetof(struct stat, st_size) == 48);
+static_assert(sizeof(struct stat) == 144 && offsetof(struct stat, st_mode) == 24 &&
+              offsetof(struct stat, st_size) == 48);
 static_assert(sizeof(struct statx) == 256 && offsetof(struct statx, stx_mnt_id) == 0x90);
 static_assert(sizeof(struct statfs) == 120);
 static_assert(sizeof(struct open_how) == 24);

@@ -24,7 +24,8 @@
 // Decided on registers.
 #define WHY_NULL_ADDRESS "Native with no address; else served, as AF_UNIX addresses are paths."
 #define WHY_PID_ZERO "Native for pid 0; else the process must be the instance's."
-#define WHY_CLOCK_IDS "Native for named clocks and the caller's own CPU clocks; the clock of another process is checked."
+#define WHY_CLOCK_IDS \
+  "Native for named clocks and the caller's own CPU clocks; the clock of another process is checked."
 #define WHY_LIMITS "Limits that the host enforces are read natively; core, locks, processes and priorities are virtual."
 #define WHY_SET_LIMITS "Limits are set by the kernel from outside; a hard limit cannot rise above the host's."
 
@@ -34,7 +35,8 @@
 #define WHY_CLONE "The flags are in a register; the kernel notes who forks."
 #define WHY_SIGNAL_PROCESS \
   "The target must be the instance's and signalable by the guest's credentials; kill(-1) reaches the instance only."
-#define WHY_PRIORITY "The process or group must be the instance's; the per-user form covers the instance's processes only."
+#define WHY_PRIORITY \
+  "The process or group must be the instance's; the per-user form covers the instance's processes only."
 #define WHY_PROCESS_MEMORY "Both processes must be the instance's, and traceable by the caller."
 
 // Served.
@@ -47,13 +49,15 @@
 #define WHY_CLOCK "The host's clock cannot be set: EPERM; reading it works."
 #define WHY_SYNC "It flushes the instance's own file systems, not the whole host."
 #define WHY_MOUNTS "The mount table is the instance's own."
-#define WHY_NEW_MOUNT "The newer mount calls cover what the instance's mount table knows; the rest gives ENOSYS or EINVAL."
+#define WHY_NEW_MOUNT \
+  "The newer mount calls cover what the instance's mount table knows; the rest gives ENOSYS or EINVAL."
 #define WHY_NO_SWAP "Swapping is the host's: EPERM."
 #define WHY_IPC_KEY "Keys are the instance's; the host object is made private."
 #define WHY_IPC_CONTROL "The structure is in memory, and owner and mode are the guest's."
 #define WHY_QUEUE_NAMES "Queue names are the instance's; the queue itself is the host's."
 #define WHY_ADDRESS "The address is in memory; the kernel acts on its own duplicate of the socket."
-#define WHY_MESSAGE "Address and control data are in memory; the kernel copies them once and sends on its own duplicate."
+#define WHY_MESSAGE \
+  "Address and control data are in memory; the kernel copies them once and sends on its own duplicate."
 #define WHY_NAMES "Names of AF_UNIX and netlink sockets are the guest's."
 
 // Refused.

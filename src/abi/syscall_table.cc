@@ -52,7 +52,9 @@ static_assert(kTable[std::size(kTable) - 1].nr + 1 == kSyscallLimit);
 
 }  // namespace
 
-std::span<const SyscallRow> AllSyscalls() { return kTable; }
+std::span<const SyscallRow> AllSyscalls() {
+  return kTable;
+}
 
 const SyscallRow* FindSyscall(uint32_t nr) {
   if (nr >= kSyscallLimit || kIndex[nr] == 0) return nullptr;
