@@ -1,0 +1,81 @@
+#include "cli/run_arguments.h"
+
+#include <cstdio>
+
+#include "manager/supervisor.h"
+
+namespace usl::cli {
+namespace {
+
+int Fail(const std::string& why) {
+  fprintf(stderr, "usl: %s\n", why.c_str());
+  return manager::kOwnFailure;
+}
+
+// An empty line when all is well.
+std::string Check(RunArguments& arguments) {
+  manager::RunOptions& options = arguments.options;
+  options.network = arguments.network == "host";
+  if (!manager::IsValidName(options.name)) {
+    return "\"" + options.name + "\" is no name for an instance: use letters, digits, '.', '_' and '-'";
+  }
+  if (!options.keep.empty() && !manager::IsValidName(options.keep)) {
+    return "\"" + options.keep + "\" is no name for --keep: use letters, digits, '.', '_' and '-'";
+  }
+  if (!options.host_name.empty() && !manager::IsValidHostName(options.host_name)) {
+    return "\"" + options.host_name + "\" is no host name: use letters, digits, '.' and '-'";
+  }
+  if (!options.working_directory.empty() && options.working_directory.front() != '/') {
+    return "the working directory \"" + options.working_directory + "\" is not absolute";
+  }
+  for (const std::string& entry : options.environment) {
+    if (entry.empty() || entry.front() == '=') return "\"" + entry + "\" is not NAME=VALUE";
+  }
+  std::string why;
+  for (const std::string& text : arguments.volumes) {
+    manager::Volume volume;
+    if (!manager::ParseVolume(text, &volume, &why)) return why;
+    options.volumes.push_back(volume);
+  }
+  for (const std::string& text : options.publish) {
+    if (!manager::CheckPublish(text, options.network, &why)) return why;
+  }
+  return {};
+}
+
+}  // namespace
+
+void AddRunOptions(CLI::App& app, RunArguments& arguments) {
+  manager::RunOptions& options = arguments.options;
+  app.add_option("--rootfs", options.rootfs, "Run in the tree below DIR and keep what changes there")->type_name("DIR");
+  CLI::Option* keep =
+      app.add_option("--keep", options.keep, "Keep the changes to the view of this machine under NAME, and use them again")
+          ->type_name("NAME");
+  app.get_option("--rootfs")->excludes(keep);
+  app.add_flag("--here", options.here, "Bind the current directory at the same path, and start there");
+  app.add_option("-v,--volume", arguments.volumes, "Bind a directory or file of the host; may be repeated")
+      ->type_name("HOST:GUEST[:ro]")->allow_extra_args(false);
+  app.add_option("-e,--env", options.environment, "Set a variable, or pass the host's; may be repeated")
+      ->type_name("NAME[=VALUE]")->allow_extra_args(false);
+  app.add_option("-w,--workdir,--cd", options.working_directory, "Start in this directory")->type_name("DIR");
+  app.add_option("-u,--user", options.user, "Run as this user of the guest (default: root)")->type_name("NAME|UID[:GROUP]");
+  app.add_flag("-t,--tty", options.terminal, "Give it a terminal even where standard input or output is none");
+  app.add_option("--name", options.name, "Name of the instance")->type_name("NAME");
+  app.add_option("--hostname", options.host_name, "Host name inside (default: the instance's name)")->type_name("NAME");
+  app.add_option("--network", arguments.network, "host: the host's network; none: no network at all, not even loopback")
+      ->type_name("host|none")->check(CLI::IsMember({"host", "none"}));
+  app.add_option("-p,--publish", options.publish, "Accepted for docker's sake: ports are the host's own")
+      ->type_name("PORT[:PORT]")->allow_extra_args(false);
+  app.footer("Behind the options stands the command with its arguments, after -- where it starts with a dash.\n"
+             "Without one it is the user's shell as a login shell.");
+}
+
+int RunChecked(RunArguments arguments, const std::vector<std::string>& command,
+               const std::function<int(const manager::RunOptions&)>& run) {
+  const std::string why = Check(arguments);
+  if (!why.empty()) return Fail(why);
+  arguments.options.command = command;
+  return run(arguments.options);
+}
+
+}  // namespace usl::cli

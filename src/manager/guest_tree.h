@@ -1,0 +1,25 @@
+// The mounts that an instance starts with.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "kernel/kernel.h"
+#include "manager/run_options.h"
+#include "manager/session.h"
+#include "vfs/mount.h"
+
+namespace usl::manager {
+
+struct GuestTree {
+  Ref<vfs::MountNamespace> mounts;
+  vfs::Path root;
+};
+
+// Makes the root (a VolFs over options.rootfs, or the view of the host over `upper`), mounts /proc, /sys, /dev, /dev/pts,
+// /dev/shm, /tmp and /run, then the volumes, and sees to /etc/resolv.conf and /etc/hosts. On failure `why` has a line for
+// people.
+Result<GuestTree> BuildGuestTree(kernel::Kernel& kernel, const RunOptions& options, const std::string& upper,
+                                 const std::string& current_directory, std::string* why);
+
+}  // namespace usl::manager

@@ -1,0 +1,46 @@
+// What `usl run` was asked for, checked as far as that is possible without looking at the guest's tree.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace usl::manager {
+
+// -v HOST:GUEST[:ro]: a directory or file of the host, seen in the guest through DrvFs.
+struct Volume {
+  std::string host_path;   // absolute
+  std::string guest_path;  // absolute
+  bool read_only = false;
+};
+
+struct RunOptions {
+  std::string rootfs;  // the guest's tree; empty = a copy-on-write view of the host's root
+  std::string keep;    // name under which the view's changes are kept; empty = thrown away
+  std::string name = "usl";
+  std::string host_name;  // empty = the name
+  std::string user;       // NAME|UID[:GROUP|GID]; empty = root
+  std::string working_directory;         // empty = the user's home, or the bound directory with `here`
+  std::vector<std::string> environment;  // NAME=VALUE, or NAME for the host's value
+  std::vector<Volume> volumes;
+  std::vector<std::string> publish;  // checked by CheckPublish
+  bool network = true;
+  bool here = false;      // bind the current directory at the same path and start there
+  bool terminal = false;  // a pty even where standard input or output is none
+  bool trace = false;
+  std::string trace_file;             // of `usl trace`; empty = standard error
+  std::vector<std::string> command;   // empty = the user's shell as a login shell
+};
+
+// Parses HOST:GUEST[:ro|:rw]. A relative HOST is taken from the current directory. On failure returns false and a line
+// for people in `why`.
+bool ParseVolume(const std::string& text, Volume* volume, std::string* why);
+
+// Checks [ADDRESS:]HOST:GUEST[/tcp|/udp] or PORT. Instances share the host's network, so a port keeps its number.
+bool CheckPublish(const std::string& text, bool network, std::string* why);
+
+// Names of instances and kept views: 1 to 64 of letters, digits, '.', '_', '-', not starting with a dot or dash.
+bool IsValidName(const std::string& name);
+// Host names: 1 to 64 of letters, digits, '.', '-' (hostname(7)).
+bool IsValidHostName(const std::string& name);
+
+}  // namespace usl::manager

@@ -1,0 +1,32 @@
+// Turning the options into the one session of `usl run`: whose it is, where it starts, what it runs.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "manager/run_options.h"
+#include "protocol/control.h"
+#include "vfs/vfs.h"
+
+namespace usl::manager {
+
+// The guest's tree as its root user sees it.
+struct GuestView {
+  vfs::Vfs& vfs;
+  vfs::Path root;
+
+  vfs::Context Context() const;
+  // A regular file's content, at most `limit` bytes. Errors of open(2); EFBIG.
+  Result<std::string> ReadFile(const std::string& path, size_t limit = 1 << 20) const;
+  // Makes or replaces a file, mode 0644, following symlinks. Errors of open(2), write(2).
+  Result<void> WriteFile(const std::string& path, const std::string& content) const;
+  // Makes a directory with its missing parents, mode 0755. Errors of mkdir(2).
+  Result<void> MakeDirectories(const std::string& path) const;
+  bool Exists(const std::string& path) const;
+};
+
+// The request for init. `current_directory` is the host's, for --here. On failure `why` has a line for people.
+Result<protocol::LaunchRequest> MakeSession(const RunOptions& options, const GuestView& view, bool terminal,
+                                            const std::string& current_directory, std::string* why);
+
+}  // namespace usl::manager

@@ -1,0 +1,41 @@
+// The process that the user started. It forks the kernel process, keeps the terminal, passes signals on, and sees to it
+// that nothing of the instance outlives it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+
+#include "base/unique_fd.h"
+#include "manager/terminal.h"
+
+namespace usl::manager {
+
+// Exit status for USL's own failures, as docker's and env's.
+inline constexpr int kOwnFailure = 125;
+
+// The one session of `usl run`.
+inline constexpr uint32_t kMainSession = 1;
+
+// What the kernel process writes to its status pipe, one byte each.
+inline constexpr char kStatusStarted = 'S';   // the session was handed to init
+inline constexpr char kStatusReported = 'R';  // it gave up and has told the user why
+
+struct SupervisorInputs {
+  pid_t kernel = 0;
+  UniqueFd control;   // SOCK_SEQPACKET to the guest's init
+  UniqueFd status;    // read end of the kernel's status pipe
+  UniqueFd lifeline;  // write end: the kernel process ends everything when it closes
+  UniqueFd master;    // of the session's pty; empty = the session has the user's descriptors
+  int grace_milliseconds = 0;  // between SIGTERM and SIGKILL for what the session leaves behind
+};
+
+// Blocks the signals that Supervise waits for; before the first fork. Children undo it with UnblockSignals.
+void BlockSupervisedSignals();
+void UnblockSignals();
+
+// Runs until the instance has ended and all of its processes are gone. Returns the exit status of the session as a shell
+// would give it (128 + n for signals), or kOwnFailure after telling on standard error what happened.
+int Supervise(SupervisorInputs inputs);
+
+}  // namespace usl::manager
