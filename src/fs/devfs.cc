@@ -1,0 +1,76 @@
+#include "fs/devfs.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "fs/device_pts.h"
+
+namespace usl::fs {
+namespace {
+
+struct Node {
+  const char* name;
+  mode_t mode;
+  unsigned major, minor;
+  const char* host;  // null: not a host device
+};
+constexpr Node kNodes[] = {
+    {"null", 0666, 1, 3, "/dev/null"},     {"zero", 0666, 1, 5, "/dev/zero"},       {"full", 0666, 1, 7, "/dev/full"},
+    {"random", 0666, 1, 8, "/dev/random"}, {"urandom", 0666, 1, 9, "/dev/urandom"}, {"tty", 0666, 5, 0, nullptr},
+    {"console", 0600, 5, 1, nullptr},      {"ptmx", 0666, 5, 2, nullptr},
+};
+constexpr std::pair<const char*, const char*> kLinks[] = {
+    {"fd", "/proc/self/fd"},
+    {"stdin", "/proc/self/fd/0"},
+    {"stdout", "/proc/self/fd/1"},
+    {"stderr", "/proc/self/fd/2"},
+};
+constexpr std::pair<const char*, mode_t> kDirectories[] = {{"pts", 0755}, {"shm", S_ISVTX | 0777}, {"mqueue", 0755}};
+
+Result<void> IgnoreExisting(Result<void> result) {
+  if (!result && result.error().code() == EEXIST) return {};
+  return result;
+}
+
+}  // namespace
+
+void RegisterDevices(vfs::DeviceTable& devices, DevPts& devpts) {
+  for (const Node& node : kNodes) {
+    if (!node.host) continue;
+    devices.Register(S_IFCHR, makedev(node.major, node.minor),
+                     [host = node.host](const vfs::Path&, int flags, const vfs::Context&) -> Result<UniqueFd> {
+                       const int kept = flags & (O_ACCMODE | O_NONBLOCK | O_APPEND);
+                       UniqueFd fd(open(host, kept | O_NOCTTY | O_CLOEXEC));
+                       if (!fd) return FailErrno();
+                       return fd;
+                     });
+  }
+  devices.Register(S_IFCHR, makedev(5, 0), [&devpts](const vfs::Path&, int flags, const vfs::Context& context) {
+    return devpts.OpenControllingTerminal(context.thread_group, flags);
+  });
+  devices.Register(S_IFCHR, makedev(5, 1),
+                   [&devpts](const vfs::Path&, int flags, const vfs::Context&) { return devpts.OpenConsole(flags); });
+  devices.Register(S_IFCHR, makedev(5, 2), [&devpts](const vfs::Path&, int flags, const vfs::Context& context) {
+    return devpts.OpenMaster(flags, context);
+  });
+}
+
+Result<void> PopulateDev(vfs::Vfs& vfs, const vfs::Context& context, const vfs::Path& dev) {
+  // A umask would take bits off the nodes.
+  const vfs::Context maker{context.credentials,  context.root,   dev,          0,
+                           context.thread_group, context.thread, context.pidfd};
+  for (const Node& node : kNodes) {
+    USL_TRY_VOID(
+        IgnoreExisting(vfs.MakeNode(maker, {dev, node.name}, S_IFCHR | node.mode, makedev(node.major, node.minor))));
+  }
+  for (const auto& [name, target] : kLinks) {
+    USL_TRY_VOID(IgnoreExisting(vfs.MakeSymlink(maker, {dev, name}, target)));
+  }
+  for (const auto& [name, mode] : kDirectories) {
+    USL_TRY_VOID(IgnoreExisting(vfs.MakeDirectory(maker, {dev, name}, mode)));
+  }
+  return {};
+}
+
+}  // namespace usl::fs
