@@ -30,7 +30,7 @@ struct AttributeChange {
   std::optional<uint32_t> mode;  // the twelve permission bits
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;
-  std::optional<uint64_t> size;  // truncate(2)
+  std::optional<uint64_t> size;          // truncate(2)
   std::optional<timespec> atime, mtime;  // tv_nsec may be UTIME_NOW
 };
 

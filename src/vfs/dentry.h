@@ -1,7 +1,8 @@
 // A name in a directory: the cache of look-ups, positive and negative. Guarded by the kernel lock.
 //
-// References: a dentry holds its parent and its inode, and the cache holds each dentry that it can find, so a dentry with
-// one reference is a leaf that nobody uses. A directory inode has one linked dentry at most; a file may have several.
+// References: a dentry holds its parent and its inode, and the cache holds each dentry that it can find, so a dentry
+// with one reference is a leaf that nobody uses. A directory inode has one linked dentry at most; a file may have
+// several.
 #pragma once
 
 #include <string>
@@ -17,7 +18,8 @@ class DentryCache;
 
 class Dentry : public RefCounted {
  public:
-  // A dentry outside the cache; with `linked` false one that stands for a file without a name (O_TMPFILE, removed files).
+  // A dentry outside the cache; with `linked` false one that stands for a file without a name (O_TMPFILE, removed
+  // files).
   Dentry(Ref<Dentry> parent, std::string_view name, Ref<Inode> inode, bool linked = true);
   ~Dentry() override;
 
@@ -54,8 +56,8 @@ class Dentry : public RefCounted {
   Dentry* lru_next_ = nullptr;
 };
 
-// All dentries of an instance in one hash table, bounded: beyond `limit`, those that nobody holds and that were not found
-// since the eviction hand last passed are dropped (second chance), in constant time for each insertion.
+// All dentries of an instance in one hash table, bounded: beyond `limit`, those that nobody holds and that were not
+// found since the eviction hand last passed are dropped (second chance), in constant time for each insertion.
 class DentryCache {
  public:
   explicit DentryCache(size_t limit = 200'000);
@@ -90,6 +92,7 @@ class DentryCache {
   void SetLimit(size_t limit);
 
  private:
+  void AddNegative(const Ref<Dentry>& parent, std::string_view name);
   void Add(Dentry& dentry);     // to table and list, with a reference
   void Remove(Dentry& dentry);  // from both; may delete it
   void Hash(Dentry& dentry);

@@ -18,8 +18,8 @@ struct Context;
 
 class DeviceTable {
  public:
-  // Opens the device for donation with the access mode and status flags of `flags`. `path` is the node (its mount tells a
-  // devpts instance). Permission and nodev are checked before.
+  // Opens the device for donation with the access mode and status flags of `flags`. `path` is the node (its mount tells
+  // a devpts instance). Permission and nodev are checked before.
   using OpenFunction = std::function<Result<UniqueFd>(const Path& path, int flags, const Context& context)>;
 
   // `type` is S_IFCHR or S_IFBLK. Replaces what was there; an empty function removes it.

@@ -72,8 +72,8 @@ Result<UniqueFd> FifoTable::OpenHost(const Entry& entry, int flags) {
   return fd;
 }
 
-// A reader opened with O_NONBLOCK polls POLLHUP only if a writer came and went since; so one does, and then POLLHUP shows
-// whether another is there.
+// A reader opened with O_NONBLOCK polls POLLHUP only if a writer came and went since; so one does, and then POLLHUP
+// shows whether another is there.
 bool FifoTable::HasWriter(Entry& entry, int reader_fd) {
   if (!entry.may_have_writer) return false;
   OpenHost(entry, O_WRONLY);
@@ -174,7 +174,8 @@ bool FifoTable::IsIdle(Entry& entry) {
   return reader && !HasWriter(entry, reader->get());
 }
 
-// Host FIFOs that nobody has open are dropped when they are many; the threshold doubles so that the cost stays constant.
+// Host FIFOs that nobody has open are dropped when they are many; the threshold doubles so that the cost stays
+// constant.
 void FifoTable::Sweep() {
   for (auto it = entries_.begin(); it != entries_.end();) {
     Entry& entry = it->second;

@@ -1,6 +1,6 @@
-// Guest FIFOs: each FIFO inode that is open, or waited for, has a private host FIFO, whose ends the guest gets, so that the
-// data path is native. What is Linux's own in open(2) of a FIFO (fifo(7)) is done here: an open for reading waits for a
-// writer and the reverse. Guarded by the kernel lock.
+// Guest FIFOs: each FIFO inode that is open, or waited for, has a private host FIFO, whose ends the guest gets, so that
+// the data path is native. What is Linux's own in open(2) of a FIFO (fifo(7)) is done here: an open for reading waits
+// for a writer and the reverse. Guarded by the kernel lock.
 #pragma once
 
 #include <sys/types.h>
@@ -21,8 +21,8 @@ namespace usl::vfs {
 
 class FifoTable;
 
-// An open that waits for the other end. While it exists, its end counts as waiting: others' opens see it. Whoever parks the
-// call holds it, and drops it when the call ends by a signal. Must not outlive the table.
+// An open that waits for the other end. While it exists, its end counts as waiting: others' opens see it. Whoever parks
+// the call holds it, and drops it when the call ends by a signal. Must not outlive the table.
 class FifoTicket {
  public:
   ~FifoTicket();

@@ -1,7 +1,7 @@
 // One mounted file system instance (a superblock), and the inode interface that each file system implements.
 //
-// Inodes do mechanism only: permissions, sticky bits, umask, read-only mounts, name limits and lookup caching are Vfs's.
-// All calls run under the kernel lock (base/blocking.h); what may take long opens a BlockingScope.
+// Inodes do mechanism only: permissions, sticky bits, umask, read-only mounts, name limits and lookup caching are
+// Vfs's. All calls run under the kernel lock (base/blocking.h); what may take long opens a BlockingScope.
 #pragma once
 
 #include <sys/stat.h>
@@ -24,6 +24,7 @@ namespace usl::vfs {
 class Dentry;
 class FileSystem;
 class Inode;
+class Mount;
 struct Context;
 struct Path;
 
@@ -57,14 +58,15 @@ class Inode : public RefCounted {
 
   // Live attributes: size and times are read from the host at each call.
   virtual Result<Attributes> GetAttributes() = 0;
-  // What permission checks need, and cheaper: mode, uid, gid only (other members may be unset). Called at each step of a
-  // path walk, which holds plain pointers meanwhile: must not open a BlockingScope.
+  // What permission checks need, and cheaper: mode, uid, gid only (other members may be unset). Called at each step of
+  // a path walk, which holds plain pointers meanwhile: must not open a BlockingScope.
   virtual Result<Attributes> GetPermissions() { return GetAttributes(); }
   virtual Result<void> SetAttributes(const AttributeChange& change);
 
-  // Opens the file's host object with the access mode and status flags of `flags` (O_ACCMODE, O_APPEND, O_DIRECT, O_PATH,
-  // O_TRUNC, O_NONBLOCK, O_SYNC, O_NOATIME...; O_CREAT and O_EXCL are done by Vfs before) for donation: the fd's rights and
-  // F_GETFL are exactly those that the guest asked for. Directories: the f_pos of the fd is ReadDirectory's cursor.
+  // Opens the file's host object with the access mode and status flags of `flags` (O_ACCMODE, O_APPEND, O_DIRECT,
+  // O_PATH, O_TRUNC, O_NONBLOCK, O_SYNC, O_NOATIME...; O_CREAT and O_EXCL are done by Vfs before) for donation: the
+  // fd's rights and F_GETFL are exactly those that the guest asked for. Directories: the f_pos of the fd is
+  // ReadDirectory's cursor.
   virtual Result<UniqueFd> Open(int flags, const Context& context);
   // For a file that is opened and not donated (exec, copying): read only, O_CLOEXEC.
   virtual Result<UniqueFd> OpenForKernel();
@@ -73,8 +75,8 @@ class Inode : public RefCounted {
   virtual Result<std::string> ReadLink(const Context& context);
   // True for links that Follow() resolves instead of the text of ReadLink().
   virtual bool IsMagicLink() const { return false; }
-  // Where a magic link leads: fills `path` and returns an empty fd, or returns the fd of an object without a place. For a
-  // file that was removed both may be given: `path` says what it was, the fd is what an open of the link reopens.
+  // Where a magic link leads: fills `path` and returns an empty fd, or returns the fd of an object without a place. For
+  // a file that was removed both may be given: `path` says what it was, the fd is what an open of the link reopens.
   virtual Result<UniqueFd> Follow(const Context& context, Path& path);
 
   // Directories. Names have been checked (length, no '/', not "." or "..").
@@ -89,8 +91,9 @@ class Inode : public RefCounted {
   // An unnamed file (O_TMPFILE); Open() opens it, Link() gives it a name later. The file system keeps the inode (and so
   // FindByHostFile gives the same one) while the file is open, as far as it can know.
   virtual Result<Ref<Inode>> CreateUnnamed(const NewInode& spec);
-  // Adds entries from the cursor of `open_directory` (a duplicate of the guest's fd; cursor = its f_pos, which is advanced)
-  // until the sink is full or the end. "." and ".." are added by this function too; `parent_ino` is ".."'s number.
+  // Adds entries from the cursor of `open_directory` (a duplicate of the guest's fd; cursor = its f_pos, which is
+  // advanced) until the sink is full or the end. "." and ".." are added by this function too; `parent_ino` is ".."'s
+  // number.
   virtual Result<void> ReadDirectory(int open_directory, uint64_t parent_ino, DirectorySink& sink);
   // May names in this directory be cached (as negative or positive dentries) without asking again? False for synthetic
   // directories whose content changes by itself and for DrvFs, whose host side changes.
@@ -118,7 +121,7 @@ class Inode : public RefCounted {
   friend class Vfs;
   FileSystem& file_system_;
   const uint32_t type_;
-  bool linkable_ = false;          // made by O_TMPFILE without O_EXCL: may get a name although it has no link
+  bool linkable_ = false;           // made by O_TMPFILE without O_EXCL: may get a name although it has no link
   Dentry* first_dentry_ = nullptr;  // the index from inodes to dentries: a list through Dentry::alias_next_
   std::string socket_address_;
 };
@@ -137,12 +140,12 @@ class FileSystem : public RefCounted {
   virtual bool IsReadOnly() const { return false; }
   // The inode behind an open host file, or null when it is not of this file system. `status` is the fstat of `fd`.
   virtual Ref<Inode> FindByHostFile(int fd, const struct stat& status);
-  // The host device numbers (st_dev) of the files that FindByHostFile may know, so that it is asked for those alone. Empty
-  // (the default): it is asked for every file that no other file system claims. Read once, at Vfs::Register.
+  // The host device numbers (st_dev) of the files that FindByHostFile may know, so that it is asked for those alone.
+  // Empty (the default): it is asked for every file that no other file system claims. Read once, at Vfs::Register.
   virtual std::vector<dev_t> HostDevices() const { return {}; }
   // The path from this file system's root ("/" or "/a/b") by which the host knows an open file now, to build its dentry
-  // when none is cached and to tell hard links apart; with " (deleted)" at the end for a removed one. EOPNOTSUPP where the
-  // host does not know it.
+  // when none is cached and to tell hard links apart; with " (deleted)" at the end for a removed one. EOPNOTSUPP where
+  // the host does not know it.
   virtual Result<std::string> FindPath(int fd, Inode& inode);
   // Writes everything to the host's disk (sync(2) of the guest).
   virtual Result<void> Sync() { return {}; }
@@ -151,13 +154,14 @@ class FileSystem : public RefCounted {
   virtual std::string options() const { return {}; }
 
   // How many Mount objects show it, in any namespace or in none (lazily unmounted, but in use).
-  int mount_count() const { return mount_count_; }
+  size_t mount_count() const { return mounts_.size(); }
 
  private:
   friend class Mount;
+  friend class Vfs;
   std::string type_name_;
   dev_t device_;
-  int mount_count_ = 0;
+  std::vector<Mount*> mounts_;  // in the order in which they were made
 };
 
 }  // namespace usl::vfs

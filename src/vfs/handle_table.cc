@@ -82,7 +82,8 @@ const Path* HandleTable::Find(int fd, const struct stat& status) {
   std::array<char, 32> link;
   *fmt::format_to_n(link.data(), link.size() - 1, "/proc/self/fd/{}", fd).out = '\0';
   ssize_t length = ::readlink(link.data(), target.data(), target.size());
-  if (length < 0 || std::string_view(target.data(), static_cast<size_t>(length)) != found->second.host_path) return nullptr;
+  if (length < 0 || std::string_view(target.data(), static_cast<size_t>(length)) != found->second.host_path)
+    return nullptr;
   return &found->second.path;
 }
 

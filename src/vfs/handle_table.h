@@ -1,9 +1,10 @@
-// Host objects that stand for places of the guest's tree which have no host object of their own: directories of synthetic
-// file systems, anything opened through a mount that is not the primary one of its file system, O_PATH descriptors of
-// nodes. Each is a private empty host directory or file whose number leads back to the Path. Guarded by the kernel lock.
+// Host objects that stand for places of the guest's tree which have no host object of their own: directories of
+// synthetic file systems, anything opened through a mount that is not the primary one of its file system, O_PATH
+// descriptors of nodes. Each is a private empty host directory or file whose number leads back to the Path. Guarded by
+// the kernel lock.
 //
-// The host object's name is removed once it is open, so that nothing is left behind and the guest cannot reach it another
-// way; an inotify watch tells when its last descriptor was closed, wherever in the guest that was.
+// The host object's name is removed once it is open, so that nothing is left behind and the guest cannot reach it
+// another way; an inotify watch tells when its last descriptor was closed, wherever in the guest that was.
 #pragma once
 
 #include <cstdint>
@@ -47,7 +48,7 @@ class HandleTable {
   UniqueFd inotify_;
   dev_t device_ = 0;
   uint64_t next_ = 1;
-  std::unordered_map<ino_t, Entry> entries_;      // by the host's inode number
+  std::unordered_map<ino_t, Entry> entries_;  // by the host's inode number
   std::unordered_map<int, ino_t> by_watch_;
 };
 

@@ -92,12 +92,13 @@ class MountNamespace : public RefCounted {
   Result<void> Remount(const Path& target, unsigned flags);
   // `type` is MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE. EINVAL unless `target` is the root of a mount.
   Result<void> SetPropagation(const Path& target, unsigned type, bool recursive);
-  // `flags` are MNT_DETACH, MNT_FORCE, MNT_EXPIRE (umount2(2)); EBUSY with mounts below it or in `busy` use, EINVAL when
-  // `target` is not the root of a mount of this namespace, or is the root of all.
-  Result<void> Detach(const Path& target, int flags, bool busy);
-  // pivot_root(2). `current_root` is the caller's root directory; empty = that of the namespace. EINVAL unless both roots are
-  // roots of mounts and `put_old` is at or below `new_root`, EBUSY when new_root or put_old is on the current root mount.
-  // The caller moves the tasks' root and working directories.
+  // `flags` are MNT_DETACH, MNT_FORCE, MNT_EXPIRE (umount2(2)); EBUSY with mounts below it or in `busy` use, EINVAL
+  // when `target` is not the root of a mount of this namespace, or is the root of all. Takes the topmost mount of those
+  // stacked there.
+  Result<void> Detach(const Path& place, int flags, bool busy);
+  // pivot_root(2). `current_root` is the caller's root directory; empty = that of the namespace. EINVAL unless both
+  // roots are roots of mounts and `put_old` is at or below `new_root`, EBUSY when new_root or put_old is on the current
+  // root mount. The caller moves the tasks' root and working directories.
   Result<void> Pivot(const Path& new_root, const Path& put_old, const Path& current_root);
   Result<void> Pivot(const Path& new_root, const Path& put_old);
 
@@ -125,7 +126,8 @@ class MountNamespace : public RefCounted {
   static void Disconnect(Mount& mount);
   void RemoveTree(Mount& top);
   static Ref<Mount> Copy(const Mount& mount, Ref<Dentry> root);
-  void CopyChildren(const Mount& from, const Ref<Mount>& to, bool keep_unbindable, std::map<const Mount*, Ref<Mount>>* map);
+  void CopyChildren(const Mount& from, const Ref<Mount>& to, bool keep_unbindable,
+                    std::map<const Mount*, Ref<Mount>>* map);
   void Adopt(const Ref<Mount>& mount);
 
   uint64_t id_;

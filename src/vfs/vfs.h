@@ -1,5 +1,6 @@
-// The virtual file system: every operation that names a file by path, with Linux's rules (path_resolution(7), permission
-// at each step with the guest's credentials, mount flags, sticky directories, set-id clearing). Guarded by the kernel lock.
+// The virtual file system: every operation that names a file by path, with Linux's rules (path_resolution(7),
+// permission at each step with the guest's credentials, mount flags, sticky directories, set-id clearing). Guarded by
+// the kernel lock.
 #pragma once
 
 #include <linux/openat2.h>
@@ -23,8 +24,8 @@
 
 namespace usl::vfs {
 
-// A place given by a system call: `path` relative to `at` (the directory of a dirfd, or the cwd). An absolute path ignores
-// `at`. With `allow_empty` (AT_EMPTY_PATH) an empty path means `at` itself, else it is ENOENT.
+// A place given by a system call: `path` relative to `at` (the directory of a dirfd, or the cwd). An absolute path
+// ignores `at`. With `allow_empty` (AT_EMPTY_PATH) an empty path means `at` itself, else it is ENOENT.
 struct Location {
   Path at;
   std::string_view path;
@@ -32,9 +33,9 @@ struct Location {
 };
 
 struct OpenHow {
-  int flags = 0;          // O_*, as open(2)
-  mode_t mode = 0;        // of a new file, before umask
-  uint64_t resolve = 0;   // RESOLVE_* of openat2(2)
+  int flags = 0;         // O_*, as open(2)
+  mode_t mode = 0;       // of a new file, before umask
+  uint64_t resolve = 0;  // RESOLVE_* of openat2(2)
 };
 
 class FifoTicket;
@@ -81,11 +82,11 @@ class Vfs {
 
   // Path walk. `flags` are kFollow etc. below. The namespace is that of the mounts in context.root.
   enum WalkFlags : unsigned {
-    kNoFollow = 1,        // do not follow a symlink in the last component
-    kDirectory = 2,       // ENOTDIR unless it is a directory
-    kAllowNegative = 4,   // the last component may be absent: the path has a negative dentry then
-    kParent = 8,          // stop at the parent of the last component
-    kNoMountPoint = 16,   // do not cross a mount on the last component (umount, stat of AT_NO_AUTOMOUNT is not this)
+    kNoFollow = 1,       // do not follow a symlink in the last component
+    kDirectory = 2,      // ENOTDIR unless it is a directory
+    kAllowNegative = 4,  // the last component may be absent: the path has a negative dentry then
+    kParent = 8,         // stop at the parent of the last component
+    kNoMountPoint = 16,  // do not cross a mount on the last component (umount, stat of AT_NO_AUTOMOUNT is not this)
   };
   Result<Path> Walk(const Context& context, const Location& location, unsigned flags, uint64_t resolve = 0);
 
@@ -114,7 +115,8 @@ class Vfs {
   Result<void> LinkInode(const Context& context, const FileIdentity& file, const Location& new_location);
   Result<void> Unlink(const Context& context, const Location& location);
   Result<void> RemoveDirectory(const Context& context, const Location& location);
-  Result<void> Rename(const Context& context, const Location& old_location, const Location& new_location, unsigned flags);
+  Result<void> Rename(const Context& context, const Location& old_location, const Location& new_location,
+                      unsigned flags);
   Result<std::string> ReadLink(const Context& context, const Path& path);
 
   // By identity, so that they serve path calls and f* calls alike. `mount` may be null (no read-only check then).
@@ -133,16 +135,16 @@ class Vfs {
   Result<void> ReadDirectory(const FileIdentity& file, int fd, DirectorySink& sink);
 
   // What a duplicate of a guest's fd refers to. Never fails: an unknown object is a native one (null inode).
-  // Files are seen through the primary mount of their file system in `mounts` (context.root.mount->name_space()); without
-  // it, in the namespace where the file system was mounted first.
+  // Files are seen through the primary mount of their file system in `mounts` (context.root.mount->name_space());
+  // without it, in the namespace where the file system was mounted first.
   FileIdentity Identify(int fd, const MountNamespace* mounts = nullptr);
-  // The path text that the guest sees (readlink of /proc/self/fd/N, /proc/PID/exe), from `root`, with " (deleted)" as Linux
-  // writes it (d_path). A place that cannot be reached from `root` is shown from the root of its mount tree.
+  // The path text that the guest sees (readlink of /proc/self/fd/N, /proc/PID/exe), from `root`, with " (deleted)" as
+  // Linux writes it (d_path). A place that cannot be reached from `root` is shown from the root of its mount tree.
   std::string PathText(const Path& path, const Path& root);
   // getcwd(2): ENOENT for a removed directory, "(unreachable)" in front of what is not below `root`.
   Result<std::string> WorkingDirectoryText(const Path& path, const Path& root);
-  // A path for a native object (a pipe, a guest's memfd, a file handed in from outside) that has no place in the tree, so
-  // that stat and open of /proc/self/fd/N work on it. It belongs to `credentials`; takes the fd.
+  // A path for a native object (a pipe, a guest's memfd, a file handed in from outside) that has no place in the tree,
+  // so that stat and open of /proc/self/fd/N work on it. It belongs to `credentials`; takes the fd.
   Path NativeObject(UniqueFd fd, const cred::Credentials& credentials);
 
  private:
@@ -155,7 +157,7 @@ class Vfs {
   Result<OpenedFile> OpenUnnamed(const Context& context, PathWalker& walker, int flags, mode_t mode);
   Result<OpenedFile> OpenFound(const Context& context, const Path& path, int flags, bool created, UniqueFd reopen);
   Result<UniqueFd> OpenObject(const Context& context, const Path& path, int flags, UniqueFd reopen);
-  Result<void> DropPrivileges(const Context& context, Inode& inode, bool all);
+  Result<void> DropPrivileges(const Context& context, Inode& inode);
   // create.cc
   Result<Creation> PrepareCreation(const Context& context, Inode& directory, mode_t mode);
   Result<Ref<Inode>> CreateIn(const Context& context, const Ref<Dentry>& directory, std::string_view name, mode_t mode,
@@ -164,7 +166,8 @@ class Vfs {
                         std::string_view symlink_target);
   Result<void> LinkTo(const Context& context, const Path& source, const Location& new_location);
   // remove.cc, rename.cc
-  Result<void> CheckDelete(const Context& context, const Dentry& directory, const Dentry& victim, bool directory_wanted);
+  Result<void> CheckDelete(const Context& context, const Dentry& directory, const Dentry& victim,
+                           bool directory_wanted);
   Result<Ref<Dentry>> LookupIn(const Context& context, const Ref<Dentry>& directory, std::string_view name);
   // vfs.cc
   Ref<Dentry> FindDentry(int fd, const Ref<Inode>& inode);

@@ -1,0 +1,87 @@
+// rename(2) and renameat2(2).
+#include <linux/fs.h>
+
+#include "vfs/path_walk.h"
+#include "vfs/permission.h"
+
+namespace usl::vfs {
+
+namespace {
+
+constexpr unsigned kKnownFlags = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
+
+bool IsDirectory(const Dentry& dentry) {
+  return dentry.inode() && dentry.inode()->IsDirectory();
+}
+
+// The rules that look at names and places alone, in the order of do_renameat2().
+Result<void> CheckPlaces(const PathWalker& from, const PathWalker& to, const Dentry& source, const Dentry& target,
+                         unsigned flags) {
+  const bool exchange = flags & RENAME_EXCHANGE;
+  if (source.IsNegative()) return Fail(ENOENT);
+  if ((flags & RENAME_NOREPLACE) && !target.IsNegative()) return Fail(EEXIST);
+  if (exchange) {
+    if (target.IsNegative()) return Fail(ENOENT);
+    if (!IsDirectory(target) && to.has_trailing_slash()) return Fail(ENOTDIR);
+  }
+  if (!IsDirectory(source)) {
+    if (from.has_trailing_slash()) return Fail(ENOTDIR);
+    if (!exchange && to.has_trailing_slash()) return Fail(ENOTDIR);
+  }
+  if (to.parent().dentry->IsBelow(source)) return Fail(EINVAL);
+  if (!target.IsNegative() && from.parent().dentry->IsBelow(target)) return Fail(exchange ? EINVAL : ENOTEMPTY);
+  return {};
+}
+
+}  // namespace
+
+Result<void> Vfs::Rename(const Context& context, const Location& old_location, const Location& new_location,
+                         unsigned flags) {
+  const bool exchange = flags & RENAME_EXCHANGE;
+  if (flags & ~kKnownFlags) return Fail(EINVAL);
+  if (exchange && (flags & (RENAME_NOREPLACE | RENAME_WHITEOUT))) return Fail(EINVAL);
+  PathWalker from(*this, context, 0);
+  PathWalker to(*this, context, 0);
+  USL_TRY_VOID(from.WalkToParent(old_location));
+  USL_TRY_VOID(to.WalkToParent(new_location));
+  const Path& old_parent = from.parent();
+  const Path& new_parent = to.parent();
+  if (old_parent.mount != new_parent.mount) return Fail(EXDEV);
+  if (from.last_type() != PathWalker::Last::kNormal) return Fail(EBUSY);
+  if (to.last_type() != PathWalker::Last::kNormal) return Fail((flags & RENAME_NOREPLACE) ? EEXIST : EBUSY);
+  USL_TRY_VOID(CheckWritable(old_parent.mount.get()));
+  auto source = USL_TRY(LookupIn(context, old_parent.dentry, from.last()));
+  if (source->IsNegative()) return Fail(ENOENT);
+  auto target = USL_TRY(LookupIn(context, new_parent.dentry, to.last()));
+  USL_TRY_VOID(CheckPlaces(from, to, *source, *target, flags));
+  // Two names of one file: nothing happens, and that is a success.
+  if (source->inode() == target->inode()) return {};
+
+  const bool source_is_directory = IsDirectory(*source);
+  USL_TRY_VOID(CheckDelete(context, *old_parent.dentry, *source, source_is_directory));
+  if (target->IsNegative()) {
+    if (!new_parent.dentry->IsLinked()) return Fail(ENOENT);
+    USL_TRY_VOID(CheckInodePermission(context.credentials, *new_parent.inode(), kMayWrite | kMayExec));
+  } else {
+    const bool wanted = exchange ? IsDirectory(*target) : source_is_directory;
+    USL_TRY_VOID(CheckDelete(context, *new_parent.dentry, *target, wanted));
+  }
+  // A directory that changes its parent is written to itself: its "..".
+  if (old_parent.dentry != new_parent.dentry) {
+    if (source_is_directory) USL_TRY_VOID(CheckInodePermission(context.credentials, *source->inode(), kMayWrite));
+    if (exchange && IsDirectory(*target)) {
+      USL_TRY_VOID(CheckInodePermission(context.credentials, *target->inode(), kMayWrite));
+    }
+  }
+  if (source->IsMountPoint() || target->IsMountPoint()) return Fail(EBUSY);
+  USL_TRY_VOID(old_parent.inode()->Rename(from.last(), *source->inode(), *new_parent.inode(), to.last(),
+                                          target->inode().get(), flags));
+  dentries_.Move(*source, new_parent.dentry, to.last(), exchange);
+  if (flags & RENAME_WHITEOUT) {
+    // The old name is a whiteout node now, whose inode nobody has seen yet.
+    if (Ref<Dentry> old = dentries_.Find(*old_parent.dentry, from.last())) dentries_.Forget(*old);
+  }
+  return {};
+}
+
+}  // namespace usl::vfs
