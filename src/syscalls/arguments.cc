@@ -1,0 +1,72 @@
+#include "syscalls/arguments.h"
+
+#include <fcntl.h>
+
+namespace usl::syscalls {
+
+Result<PathArgument> PathFrom(const SyscallContext& context, int dirfd_index, std::string text) {
+  PathArgument argument;
+  argument.text = std::move(text);
+  const bool absolute = argument.text.starts_with('/');
+  if (dirfd_index == kNoDirfd || absolute) {
+    argument.at = context.task().fs()->cwd;
+  } else {
+    argument.at = USL_TRY(context.DirectoryArg(dirfd_index));
+  }
+  return argument;
+}
+
+Result<PathArgument> ReadPath(const SyscallContext& context, int dirfd_index, int path_index) {
+  return PathFrom(context, dirfd_index, USL_TRY(context.PathArg(path_index)));
+}
+
+Result<Target> TargetByFd(const SyscallContext& context, int guest_fd, bool allow_o_path) {
+  auto identified = USL_TRY(context.IdentifyFd(guest_fd));
+  if (!allow_o_path) {
+    const int flags = fcntl(identified.fd.get(), F_GETFL);
+    if (flags < 0) return FailErrno();
+    if (flags & O_PATH) return Fail(EBADF);
+  }
+  return Target{std::move(identified.identity), std::move(identified.fd)};
+}
+
+Result<Target> TargetByDirfd(const SyscallContext& context, int dirfd) {
+  if (dirfd != AT_FDCWD) return TargetByFd(context, dirfd, true);
+  Target target;
+  target.file.path = context.task().fs()->cwd;
+  target.file.inode = target.file.path.dentry->inode();
+  return target;
+}
+
+Result<Target> TargetByPath(const SyscallContext& context, int dirfd_index, int path_index, TargetOptions options) {
+  std::string text;
+  const bool missing = options.allow_empty && options.null_is_empty && context.AddressArg(path_index).is_null();
+  if (!missing) text = USL_TRY(context.PathArg(path_index));
+  if (text.empty() && options.allow_empty) {
+    return TargetByDirfd(context, dirfd_index == kNoDirfd ? AT_FDCWD : context.IntArg(dirfd_index));
+  }
+  const PathArgument argument = USL_TRY(PathFrom(context, dirfd_index, std::move(text)));
+  Target target;
+  const unsigned flags = options.follow ? 0u : unsigned{vfs::Vfs::kNoFollow};
+  target.file.path = USL_TRY(context.vfs().Walk(context.FsView(), argument.location(), flags));
+  target.file.inode = target.file.path.dentry->inode();
+  return target;
+}
+
+Result<Reply> Done(const Result<void>& result) {
+  if (!result) return Fail(result.error());
+  return 0;
+}
+
+Result<void> RequireCapability(const SyscallContext& context, int capability) {
+  if (!context.credentials().Has(capability)) return Fail(EPERM);
+  return {};
+}
+
+Result<std::string> ReadText(const SyscallContext& context, GuestAddress from, size_t max, int too_long) {
+  auto text = context.memory().ReadString(from, max);
+  if (!text && text.error() == Error(ENAMETOOLONG)) return Fail(too_long);
+  return text;
+}
+
+}  // namespace usl::syscalls

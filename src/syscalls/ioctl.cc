@@ -1,0 +1,90 @@
+// The requests of ioctl(2) that the filter does not let pass: owners of signals, controlling terminals, file flags.
+#include "syscalls/ioctl.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "syscalls/arguments.h"
+#include "syscalls/handlers.h"
+#include "syscalls/owner.h"
+
+namespace usl::syscalls {
+namespace {
+
+// The requests on interfaces, bridges and drivers.
+constexpr uint32_t kFirstInterfaceRequest = 0x8910, kLastInterfaceRequest = 0x89ff;
+
+bool IsSocket(const UniqueFd& fd) {
+  struct stat status {};
+  return fstat(fd.get(), &status) == 0 && S_ISSOCK(status.st_mode);
+}
+
+Result<Reply> SetSocketOwner(SyscallContext& context, const UniqueFd& fd) {
+  if (!IsSocket(fd)) return Fail(ENOTTY);
+  const int pid = USL_TRY(context.memory().ReadObject<int>(context.AddressArg(2)));
+  return Done(SetOwner(context, fd, USL_TRY(DecodeOwner(pid))));
+}
+
+Result<Reply> GetSocketOwner(SyscallContext& context, const UniqueFd& fd) {
+  if (!IsSocket(fd)) return Fail(ENOTTY);
+  const int owner = fcntl(fd.get(), F_GETOWN);
+  USL_TRY_VOID(context.CopyOut(2, owner));
+  return 0;
+}
+
+Result<Reply> SetAsynchronous(SyscallContext& context, const UniqueFd& fd) {
+  int on = USL_TRY(context.memory().ReadObject<int>(context.AddressArg(2)));
+  if (on) USL_TRY_VOID(EnsureOwner(context, fd));
+  if (ioctl(fd.get(), FIOASYNC, &on) < 0) return FailErrno();
+  return 0;
+}
+
+// The other end of a pseudo-terminal, without a path (TIOCGPTPEER). O_NOCTTY, as the kernel process must not get it as
+// its own controlling terminal.
+Result<Reply> OpenTerminalPeer(SyscallContext& context, const UniqueFd& fd) {
+  const int flags = context.IntArg(2);
+  if (flags & ~(O_ACCMODE | O_NOCTTY | O_CLOEXEC | O_NONBLOCK)) return Fail(EINVAL);
+  UniqueFd peer(ioctl(fd.get(), TIOCGPTPEER, flags | O_NOCTTY | O_CLOEXEC));
+  if (!peer) return FailErrno();
+  return Reply::Donate(std::move(peer), (flags & O_CLOEXEC) != 0);
+}
+
+}  // namespace
+
+Result<Reply> sys_ioctl(SyscallContext& context) {
+  const uint32_t request = context.UintArg(1);
+  const UniqueFd fd = USL_TRY(context.DuplicateFd(context.IntArg(0)));
+  const int status = fcntl(fd.get(), F_GETFL);
+  if (status < 0) return FailErrno();
+  if (status & O_PATH) return Fail(EBADF);
+  switch (request) {
+    case FIOSETOWN:
+    case SIOCSPGRP: return SetSocketOwner(context, fd);
+    case FIOGETOWN:
+    case SIOCGPGRP: return GetSocketOwner(context, fd);
+    case FIOASYNC: return SetAsynchronous(context, fd);
+    // It concerns the caller's session, so only the caller can do it. A descriptor that is exchanged meanwhile is
+    // another terminal that the guest was given, to which it could have done the same; stealing one needs a host
+    // capability.
+    case TIOCSCTTY: return Reply::ContinueByRegisters();
+    case TIOCGPTPEER: return OpenTerminalPeer(context, fd);
+    // File flags (chattr(1)) and project ids: as on a file system that has none. The host's would be set even through a
+    // read-only descriptor.
+    case FS_IOC_GETFLAGS:
+    case FS_IOC_SETFLAGS:
+    case FS_IOC_FSGETXATTR:
+    case FS_IOC_FSSETXATTR:
+    case FS_IOC_GETVERSION: return Fail(ENOTTY);
+    default: break;
+  }
+  if (request >= kFirstInterfaceRequest && request <= kLastInterfaceRequest) {
+    if (!IsSocket(fd)) return Fail(ENOTTY);
+    return NetworkIoctl(context, fd, request);
+  }
+  return Fail(ENOTTY);
+}
+
+}  // namespace usl::syscalls
