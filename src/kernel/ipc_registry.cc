@@ -15,7 +15,8 @@ union SemaphoreArgument {
   semid_ds* buffer;
 };
 
-// Only the host user may open it; guests' permissions are checked here. Segments carry execute, which SHM_EXEC asks for.
+// Only the host user may open it; guests' permissions are checked here. Segments carry execute, which SHM_EXEC asks
+// for.
 constexpr int kHostMode = 0600, kHostSegmentMode = 0700;
 constexpr int kSegmentFlags = SHM_HUGETLB | SHM_NORESERVE | (0x3f << 26);  // SHM_HUGE_SHIFT
 
@@ -85,8 +86,9 @@ bool MayUseIpc(const IpcObject& object, const cred::Credentials& credentials, un
   return (requested & ~granted & 07) == 0 || credentials.Has(CAP_IPC_OWNER);
 }
 
-IpcRegistry::~IpcRegistry() {
+void IpcRegistry::RemoveAll() {
   for (const auto& object : objects_) RemoveHostObject(object->kind, object->id);
+  objects_.clear();
 }
 
 Result<int> IpcRegistry::Get(IpcKind kind, key_t key, uint64_t size, int flags, const cred::Credentials& credentials,

@@ -1,6 +1,6 @@
-// System V IPC (sysvipc(7)) of the instance. Each object is a host object made with IPC_PRIVATE, so no host process finds it
-// by a key; keys, owners and modes are the instance's and kept here. Ids are the host's, which makes the calls that use an
-// object native after a check of the id. Guarded by the kernel lock.
+// System V IPC (sysvipc(7)) of the instance. Each object is a host object made with IPC_PRIVATE, so no host process
+// finds it by a key; keys, owners and modes are the instance's and kept here. Ids are the host's, which makes the calls
+// that use an object native after a check of the id. Guarded by the kernel lock.
 #pragma once
 
 #include <sys/ipc.h>
@@ -38,8 +38,9 @@ class IpcRegistry {
   IpcRegistry() = default;
   IpcRegistry(const IpcRegistry&) = delete;
   IpcRegistry& operator=(const IpcRegistry&) = delete;
-  // Removes all objects from the host: nothing of the instance stays behind.
-  ~IpcRegistry();
+  ~IpcRegistry() { RemoveAll(); }
+  // Removes all objects from the host: nothing of the instance stays behind. At its end, as that is an _exit().
+  void RemoveAll();
 
   // The host user that guests run as, when it is not the kernel's own: objects must be its.
   void SetHostOwner(uid_t uid, gid_t gid) {
@@ -50,7 +51,8 @@ class IpcRegistry {
 
   // shmget(2), semget(2), msgget(2): finds or makes the object and returns its id. `size` as IpcObject::size. ENOENT,
   // EEXIST, EACCES, EINVAL (size), and the host's ENOSPC and ENOMEM.
-  Result<int> Get(IpcKind kind, key_t key, uint64_t size, int flags, const cred::Credentials& credentials, pid_t creator);
+  Result<int> Get(IpcKind kind, key_t key, uint64_t size, int flags, const cred::Credentials& credentials,
+                  pid_t creator);
   // The object, which stays valid until Remove. EINVAL when the instance has none of this id.
   Result<IpcObject*> Find(IpcKind kind, int id);
   // The object, if `credentials` may do `wanted` (kIpcRead...) to it. EINVAL, EACCES.

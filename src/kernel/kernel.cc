@@ -68,6 +68,8 @@ void Kernel::Serve(platform::Listener listener) {
   events_->Start();
   workers_->Run();
   events_->Stop();
+  MutexLock lock(lock_);
+  ipc_.RemoveAll();
 }
 
 void Kernel::Stop() { workers_->Stop(); }

@@ -74,7 +74,8 @@ Result<void> MessageQueues::Unlink(std::string_view name, const cred::Credential
   const auto found = queues_.find(name);
   if (found == queues_.end()) return Fail(ENOENT);
   // The queues' directory is sticky and root's.
-  if (credentials.fsuid != found->second.uid && credentials.fsuid != 0 && !credentials.Has(CAP_FOWNER)) return Fail(EPERM);
+  if (credentials.fsuid != found->second.uid && credentials.fsuid != 0 && !credentials.Has(CAP_FOWNER))
+    return Fail(EPERM);
   queues_.erase(found);
   return {};
 }

@@ -1,5 +1,5 @@
-// POSIX message queues (mq_overview(7)) of the instance. Names, owners and modes are kept here; each queue is a host queue
-// whose host name was removed at once, so that only donated descriptors lead to it. Guarded by the kernel lock.
+// POSIX message queues (mq_overview(7)) of the instance. Names, owners and modes are kept here; each queue is a host
+// queue whose host name was removed at once, so that only donated descriptors lead to it. Guarded by the kernel lock.
 #pragma once
 
 #include <mqueue.h>
@@ -18,8 +18,8 @@ namespace usl::kernel {
 
 class MessageQueues {
  public:
-  // mq_open(2): a descriptor for donation. `name` as the system call has it, without the slash in front; `mode` less the
-  // umask. ENOENT, EEXIST, EACCES, ENAMETOOLONG, and the host's EINVAL, EMFILE (RLIMIT_MSGQUEUE) and ENOSPC.
+  // mq_open(2): a descriptor for donation. `name` as the system call has it, without the slash in front; `mode` less
+  // the umask. ENOENT, EEXIST, EACCES, ENAMETOOLONG, and the host's EINVAL, EMFILE (RLIMIT_MSGQUEUE) and ENOSPC.
   Result<UniqueFd> Open(std::string_view name, int flags, mode_t mode, const std::optional<mq_attr>& attributes,
                         const cred::Credentials& credentials);
   // mq_unlink(2). The queue lives on with those who have it open. ENOENT, EPERM.

@@ -1,4 +1,5 @@
-// The types of file systems that mount(2) can make, by name. Filled when the instance is set up; guarded by the kernel lock.
+// The types of file systems that mount(2) can make, by name. Filled when the instance is set up; guarded by the kernel
+// lock.
 #pragma once
 
 #include <functional>
