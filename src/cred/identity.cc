@@ -12,16 +12,22 @@ namespace {
 constexpr uint32_t kKeepCaps = 1u << SECURE_KEEP_CAPS;
 constexpr uint32_t kNoSetuidFixup = 1u << SECURE_NO_SETUID_FIXUP;
 
-constexpr CapabilitySet Bit(int capability) { return CapabilitySet{1} << capability; }
+constexpr CapabilitySet Bit(int capability) {
+  return CapabilitySet{1} << capability;
+}
 
 // The capabilities that follow the file system uid (CAP_FS_SET of Linux).
 constexpr CapabilitySet kFileSystemCapabilities = Bit(CAP_CHOWN) | Bit(CAP_MKNOD) | Bit(CAP_DAC_OVERRIDE) |
                                                   Bit(CAP_DAC_READ_SEARCH) | Bit(CAP_FOWNER) | Bit(CAP_FSETID) |
                                                   Bit(CAP_LINUX_IMMUTABLE) | Bit(CAP_MAC_OVERRIDE);
 
-bool IsOneOf(uint32_t id, std::initializer_list<uint32_t> ids) { return std::ranges::find(ids, id) != ids.end(); }
+bool IsOneOf(uint32_t id, std::initializer_list<uint32_t> ids) {
+  return std::ranges::find(ids, id) != ids.end();
+}
 
-bool HasRootId(const Credentials& c) { return c.uid == 0 || c.euid == 0 || c.suid == 0; }
+bool HasRootId(const Credentials& c) {
+  return c.uid == 0 || c.euid == 0 || c.suid == 0;
+}
 
 void FixCapabilities(const Credentials& old, Credentials& next, bool keep_capabilities) {
   if (old.securebits & kNoSetuidFixup) return;
@@ -65,7 +71,8 @@ Result<Credentials> SetReuid(const Credentials& old, uid_t real, uid_t effective
   return next;
 }
 
-Result<Credentials> SetResuid(const Credentials& old, uid_t real, uid_t effective, uid_t saved, bool keep_capabilities) {
+Result<Credentials> SetResuid(const Credentials& old, uid_t real, uid_t effective, uid_t saved,
+                              bool keep_capabilities) {
   if (!old.Has(CAP_SETUID)) {
     for (const uid_t id : {real, effective, saved}) {
       if (id != kKeepId && !IsOneOf(id, {old.uid, old.euid, old.suid})) return Fail(EPERM);

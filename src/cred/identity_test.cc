@@ -7,9 +7,13 @@
 namespace usl::cred {
 namespace {
 
-constexpr CapabilitySet Bit(int capability) { return CapabilitySet{1} << capability; }
+constexpr CapabilitySet Bit(int capability) {
+  return CapabilitySet{1} << capability;
+}
 
-Credentials User(uid_t uid) { return UserCredentials(uid, uid, {}); }
+Credentials User(uid_t uid) {
+  return UserCredentials(uid, uid, {});
+}
 
 template <typename T>
 int ErrorOf(const Result<T>& result) {
@@ -43,7 +47,9 @@ TEST(SetUid, NoSetuidFixupLeavesCapabilitiesAlone) {
   EXPECT_EQ(SetUid(root, 1000, false)->effective, kAllCapabilities);
 }
 
-TEST(SetUid, RefusesMinusOne) { EXPECT_EQ(ErrorOf(SetUid(RootCredentials(), kKeepId, false)), EINVAL); }
+TEST(SetUid, RefusesMinusOne) {
+  EXPECT_EQ(ErrorOf(SetUid(RootCredentials(), kKeepId, false)), EINVAL);
+}
 
 TEST(SetUid, WithoutCapabilitySwitchesBetweenRealAndSavedOnly) {
   Credentials set_id = User(1000);
