@@ -22,11 +22,14 @@ constexpr uint64_t kScopeSignal = 1 << 1;
 
 }  // namespace
 
-Result<void> DropCapabilities() {
-  // Each fails where the right to do it is missing, and then there is nothing to lose by it.
+void DropBoundingSet() {
+  // Each fails where the right to do it is missing, and then no_new_privs alone must do.
   for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability) {
     prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
   }
+}
+
+Result<void> DropCapabilities() {
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct none[2]{};

@@ -10,8 +10,9 @@
 
 namespace usl::platform {
 
-// Gives up every capability (permitted, effective, inheritable, ambient, and the bounding set where CAP_SETPCAP is
-// there), for good under no_new_privs.
+// Empties the capability bounding set where CAP_SETPCAP is there (so before DropUser), so that uid 0 regains nothing.
+void DropBoundingSet();
+// Gives up every capability: permitted, effective, inheritable, ambient. For good under no_new_privs.
 Result<void> DropCapabilities();
 // Becomes uid and gid for good, with no supplementary groups. EPERM.
 Result<void> DropUser(uid_t uid, gid_t gid);

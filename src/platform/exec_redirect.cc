@@ -62,8 +62,13 @@ Result<Stop> WaitForStop(pid_t tid) {
   return stop;
 }
 
-Result<void> Seize(pid_t tid) {
-  if (ptrace(PTRACE_SEIZE, tid, nullptr, nullptr) != 0) return FailErrno();
+Result<void> Seize(const Listener& listener, const Notification& notification) {
+  const pid_t tid = notification.tid;
+  if (ptrace(PTRACE_SEIZE, tid, nullptr, nullptr) != 0) {
+    // The host says EPERM for a dying task too.
+    int error = errno;
+    return Fail(error == EPERM && !listener.IsValid(notification.id) ? ESRCH : error);
+  }
   // Cannot fail for a task that waits in a call, but it may die under our hands.
   if (ptrace(PTRACE_INTERRUPT, tid, nullptr, nullptr) != 0) return FailErrno();
   return {};
@@ -93,7 +98,7 @@ bool SameMemory(pid_t a, pid_t b) {
 Result<void> RedirectExec(const Listener& listener, const Notification& notification, uint64_t pico_base,
                           GuestAddress argv, GuestAddress envp) {
   const pid_t tid = notification.tid;
-  USL_TRY_VOID(Seize(tid));
+  USL_TRY_VOID(Seize(listener, notification));
   // The task leaves the call and stops before it runs another instruction. What the call "returns" is overwritten.
   auto answered = listener.Respond(notification.id, 0);
   auto stop = WaitForStop(tid);
@@ -103,23 +108,25 @@ Result<void> RedirectExec(const Listener& listener, const Notification& notifica
     return Fail(ESRCH);
   }
   user_regs_struct registers{};
-  if (ptrace(PTRACE_GETREGS, tid, nullptr, &registers) == 0) {
+  bool set = ptrace(PTRACE_GETREGS, tid, nullptr, &registers) == 0;
+  if (set) {
     registers.rip = notification.instruction_pointer - kSyscallSize;
     registers.rax = SYS_execve;
     registers.orig_rax = ~0ULL;  // not in a call: nothing for the host to restart
     registers.rdi = pico_base;
     registers.rsi = argv.value();
     registers.rdx = envp.value();
-    ptrace(PTRACE_SETREGS, tid, nullptr, &registers);
+    set = ptrace(PTRACE_SETREGS, tid, nullptr, &registers) == 0;
   }
   // A signal that waits, or the one that stopped it, is delivered now; its handler returns to the registers above.
   Detach(tid, *stop);
+  if (!set) return Fail(ESRCH);  // killed while it was stopped
   return {};
 }
 
 Result<void> RestartParked(const Listener& listener, const Notification& notification) {
   const pid_t tid = notification.tid;
-  USL_TRY_VOID(Seize(tid));
+  USL_TRY_VOID(Seize(listener, notification));
   // The ordered stop counts as a pending signal, so the host handles the restart code and it cannot leak.
   auto answered = listener.RespondError(notification.id, kERESTARTSYS);
   auto stop = WaitForStop(tid);

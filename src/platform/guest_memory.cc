@@ -23,6 +23,18 @@ size_t ToPageEnd(GuestAddress address) {
   return kPage - address.value() % kPage;
 }
 
+// Whether all bytes of one page are zero among those read from `from`.
+bool HasZeroPage(GuestAddress from, const char* bytes, size_t size) {
+  while (size > 0) {
+    size_t part = std::min(size, ToPageEnd(from));
+    if (std::all_of(bytes, bytes + part, [](char byte) { return byte == 0; })) return true;
+    bytes += part;
+    from = from + part;
+    size -= part;
+  }
+  return false;
+}
+
 Result<size_t> TransferError() {
   // EPERM and ESRCH pass; the rest means that nothing could be accessed.
   if (errno == EPERM || errno == ESRCH || errno == ENOMEM) return FailErrno();
@@ -54,8 +66,7 @@ Result<size_t> GuestMemory::ReadSome(GuestAddress from, void* to, size_t size) c
     if (!got) return got;
     // The file also shows memory without PROT_READ, where a system call fails with EFAULT. Such memory (a guard page, a
     // test's bad address) is nearly always untouched and so reads as zeros: only then the stricter way has to decide.
-    const char* bytes = static_cast<const char*>(to);
-    if (!std::all_of(bytes, bytes + *got, [](char byte) { return byte == 0; })) return got;
+    if (!HasZeroPage(from, static_cast<const char*>(to), *got)) return got;
   }
   return ReadByCall(tid_, from, to, size);
 }

@@ -56,6 +56,7 @@ struct Report {
 // Numbers in the child. The guest gets 0 to 2 only; the rest is closed or close-on-exec.
 constexpr int kSocket = 3;
 constexpr int kFirstSpare = 10;
+constexpr int kFailed = 125;  // its exit status when it could not start
 
 struct Child {
   const LaunchOptions* options;
@@ -73,7 +74,7 @@ struct Child {
 [[noreturn]] void Die(int socket, Step step, int error) {
   Report report{step, error, 0, 0, 0};
   (void)!write(socket, &report, sizeof report);
-  _exit(125);
+  _exit(kFailed);
 }
 
 void PlaceStdio(Child& child) {
@@ -106,6 +107,7 @@ void SetLimits(const Child& child) {
 
 void DropPrivileges(const Child& child) {
   const LaunchOptions& options = *child.options;
+  DropBoundingSet();
   if (options.uid) {
     auto dropped = DropUser(*options.uid, options.gid.value_or(*options.uid));
     if (!dropped) Die(child.socket, Step::kUser, dropped.error().code());
@@ -116,7 +118,7 @@ void DropPrivileges(const Child& child) {
   prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
   if (options.die_with_parent) {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) Die(child.socket, Step::kDeathSignal, errno);
-    if (getppid() != child.parent) _exit(125);  // it died before that
+    if (getppid() != child.parent) _exit(kFailed);  // it died before that
   }
 }
 
@@ -161,7 +163,7 @@ pid_t StartHelper(const Child& child, int pipe_fds[2]) {
   if (!child.getfd_works) (void)!write(helper_pipe[1], &number, sizeof number);
   Report ready{Step::kReady, 0, number, child.landlock_abi, helper};
   char go;
-  if (write(child.socket, &ready, sizeof ready) != sizeof ready || read(child.socket, &go, 1) != 1) _exit(125);
+  if (write(child.socket, &ready, sizeof ready) != sizeof ready || read(child.socket, &go, 1) != 1) _exit(kFailed);
   close(number);
   if (!child.getfd_works) {
     close(helper_pipe[0]);
@@ -264,8 +266,10 @@ Result<LaunchedInit> Converse(const Child& child, pid_t pid, UniqueFd pidfd, int
   if (write(socket, "g", 1) != 1) return Fail(ESRCH);
   // The socket closes on exec; a report is a failed one.
   if (ReadReport(socket, report)) return Fail(report->error);
+  // Or it died before; what it did after its exec is not looked at here.
   siginfo_t info{};
-  if (waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid) {
+  if (waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid &&
+      (info.si_code != CLD_EXITED || info.si_status == kFailed)) {
     return Fail(ESRCH);
   }
   return LaunchedInit{pid, std::move(pidfd), std::move(*listener), landlock_abi};

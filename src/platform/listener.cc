@@ -123,6 +123,10 @@ Result<void> Listener::AddFdAndRespond(uint64_t id, int host_fd, bool cloexec) c
   return Respond(id, number);
 }
 
+Result<void> Listener::AddFdAndRespond(const Notification& notification, int host_fd, bool cloexec) const {
+  return AddFdAndRespond(notification.id, host_fd, cloexec);
+}
+
 bool Listener::IsValid(uint64_t id) const {
   return ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
 }

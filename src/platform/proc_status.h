@@ -1,6 +1,7 @@
 // Single numbers out of the text files of /proc. Allocation-free.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "base/result.h"

@@ -44,7 +44,7 @@ std::string SafeName(const std::string& name) {
   for (char& c : safe) {
     if (!std::isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_' && c != '-') c = '_';
   }
-  if (safe.empty() || safe[0] == '.') safe.insert(0, "_");
+  if (safe.empty() || safe[0] == '.') return usl::format("_{}", safe);
   return safe;
 }
 
