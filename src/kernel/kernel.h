@@ -9,6 +9,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <typeindex>
+#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
@@ -67,6 +69,14 @@ class Kernel {
   IpcRegistry& ipc() { return ipc_; }
   MessageQueues& message_queues() { return message_queues_; }
   MountTypes& mount_types() { return mount_types_; }
+  // What a module above this one keeps for the life of the instance (net): a T, made from *this at the first use. Callbacks
+  // that it registers stay valid as long as the kernel.
+  template <typename T>
+  T& Extension() {
+    std::shared_ptr<void>& slot = extensions_[typeid(T)];
+    if (!slot) slot = std::make_shared<T>(*this);
+    return *static_cast<T*>(slot.get());
+  }
   // CLOCK_BOOTTIME seconds at which the instance started.
   double start_time() const { return start_time_; }
 
@@ -118,6 +128,7 @@ class Kernel {
   MountTypes mount_types_;
   TraceSink* trace_ = nullptr;
   std::function<bool(const platform::Notification&)> trace_allowed_;
+  std::unordered_map<std::type_index, std::shared_ptr<void>> extensions_;
   std::vector<std::function<void(Process&)>> exit_callbacks_;
   std::vector<std::function<void(Process&)>> exec_callbacks_;
 };
