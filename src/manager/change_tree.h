@@ -1,6 +1,8 @@
 // The host directory that holds an instance's changes: thrown away at the end, or kept under a name.
 #pragma once
 
+#include <unistd.h>
+
 #include <string>
 
 #include "base/result.h"
@@ -22,6 +24,8 @@ class ChangeTree {
   ~ChangeTree();
   // Removes a temporary one now.
   void Remove();
+  // From now on the calling process is the one that removes it.
+  void TakeOver() { owner_ = getpid(); }
 
   // The directory for the changed files, below the locked one.
   std::string UpperPath() const { return path_ + "/upper"; }

@@ -11,15 +11,21 @@
 
 namespace usl::manager {
 
+struct TreeInputs {
+  const RunOptions& options;
+  std::string upper;              // host directory for the changes of a host view
+  std::string current_directory;  // the host's, for --here
+  std::string host_name;
+};
+
 struct GuestTree {
   Ref<vfs::MountNamespace> mounts;
   vfs::Path root;
 };
 
-// Makes the root (a VolFs over options.rootfs, or the view of the host over `upper`), mounts /proc, /sys, /dev, /dev/pts,
+// Makes the root (a VolFs over options.rootfs, or the view of the host over inputs.upper), mounts /proc, /sys, /dev, /dev/pts,
 // /dev/shm, /tmp and /run, then the volumes, and sees to /etc/resolv.conf and /etc/hosts. On failure `why` has a line for
 // people.
-Result<GuestTree> BuildGuestTree(kernel::Kernel& kernel, const RunOptions& options, const std::string& upper,
-                                 const std::string& current_directory, std::string* why);
+Result<GuestTree> BuildGuestTree(kernel::Kernel& kernel, const TreeInputs& inputs, std::string* why);
 
 }  // namespace usl::manager

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/unique_fd.h"
+#include "manager/change_tree.h"
 #include "manager/run_options.h"
 #include "platform/runtime_dir.h"
 
@@ -12,8 +13,8 @@ namespace usl::manager {
 
 struct KernelProcessInputs {
   const RunOptions* options = nullptr;
-  const platform::RuntimeDir* runtime = nullptr;
-  std::string upper;          // host directory for the changes of a host view; empty with a rootfs
+  platform::RuntimeDir* runtime = nullptr;
+  ChangeTree* changes = nullptr;  // where a host view's changes go; null with a rootfs
   std::array<int, 3> stdio;   // of the session
   bool terminal = false;      // stdio[0] is a pty of USL's own
   UniqueFd control;           // the supervisor's end, to hand the session over

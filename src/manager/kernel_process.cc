@@ -1,0 +1,243 @@
+#include "manager/kernel_process.h"
+
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/seccomp.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+
+#include "base/format.h"
+#include "base/log.h"
+#include "init/image.h"
+#include "kernel/exec_service.h"
+#include "kernel/kernel.h"
+#include "manager/guest_tree.h"
+#include "manager/host_paths.h"
+#include "manager/session.h"
+#include "manager/supervisor.h"
+#include "manager/trace_lines.h"
+#include "platform/bpf_evaluator.h"
+#include "platform/child_setup.h"
+#include "platform/filter.h"
+#include "platform/launch.h"
+#include "platform/supervisor_tree.h"
+#include "protocol/control_socket.h"
+#include "syscalls/bindings.h"
+
+namespace usl::manager {
+namespace {
+
+// Whom pico processes run as when root started USL: nobody, who owns nothing.
+constexpr uid_t kNobody = 65534;
+
+class KernelProcess {
+ public:
+  explicit KernelProcess(KernelProcessInputs inputs) : inputs_(std::move(inputs)), options_(*inputs_.options) {}
+
+  [[noreturn]] void Run() {
+    PrepareProcess();
+    MakeKernel();
+    Launch();
+    HandSessionOver();
+    if (getuid() == 0) KeepFileCapabilities();
+    Serve();
+  }
+
+ private:
+  // Tells the user and ends; the supervisor cleans up.
+  [[noreturn]] void GiveUp(const std::string& why) {
+    const std::string where = options_.rootfs.empty() ? "the view of this machine" : "\"" + options_.rootfs + "\"";
+    fprintf(stderr, "usl: cannot start %s: %s\n", where.c_str(), why.c_str());
+    Tell(kStatusReported);
+    _exit(kOwnFailure);
+  }
+
+  template <typename T>
+  T Need(Result<T> result, const char* what) {
+    if (!result) GiveUp(format("{}: {}", what, ErrorText(result.error().code())));
+    if constexpr (!std::is_void_v<T>) return std::move(*result);
+  }
+
+  void Tell(char status) { [[maybe_unused]] const ssize_t written = write(inputs_.status.get(), &status, 1); }
+
+  // Its own session, so that the terminal's signals reach the supervisor only; no hold on the session's descriptors.
+  void PrepareProcess() {
+    UnblockSignals();
+    setsid();
+    for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) std::signal(signal, SIG_IGN);
+    prctl(PR_SET_NAME, "usl-kernel");
+    for (int i = 0; i < 3; ++i) {
+      stdio_[i].Reset(fcntl(inputs_.stdio[i], F_DUPFD_CLOEXEC, 10));
+      if (!stdio_[i]) stdio_[i].Reset(open("/dev/null", O_RDWR | O_CLOEXEC));
+      if (inputs_.stdio[i] > 2) close(inputs_.stdio[i]);
+    }
+    const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+    dup2(null.get(), STDIN_FILENO);
+    dup2(null.get(), STDOUT_FILENO);
+    char* directory = get_current_dir_name();
+    current_directory_ = directory ? directory : "/";
+    free(directory);
+    // Nothing of the host's is kept busy, and no relative path of the kernel's own means anything of the user's.
+    if (chdir(inputs_.runtime->EmptyPath().c_str()) < 0) GiveUp("cannot enter the run-time directory");
+    umask(0);
+    Need(platform::BecomeSubreaper(), "cannot become a subreaper");
+    guest_files_ = Need(platform::RaiseFileLimit(), "cannot raise the limit of open files");
+  }
+
+  void MakeKernel() {
+    pico_.emplace(Need(platform::PicoPage::Create(inputs_.runtime->LoaderPath()), "cannot make the pico page"));
+    kernel::KernelOptions options{.runtime_directory = inputs_.runtime->path(),
+                                  .pico_base = pico_->base(),
+                                  .pico_fd = pico_->fd(),
+                                  .network = options_.network,
+                                  .confined_by_host = UseLandlock() && platform::LandlockAbi() >= 6,
+                                  .release = {}};
+    auto vfs = Need(vfs::Vfs::Create(inputs_.runtime->path()), "cannot make the run-time files");
+    // Never destroyed: the process ends with _exit while workers still sit in the host's kernel.
+    kernel_ = new kernel::Kernel(std::move(options), std::move(vfs), syscalls::MakeHandlers());
+    std::string why;
+    const TreeInputs inputs{.options = options_,
+                            .upper = inputs_.changes ? inputs_.changes->UpperPath() : "",
+                            .current_directory = current_directory_,
+                            .host_name = HostName()};
+    auto tree = BuildGuestTree(*kernel_, inputs, &why);
+    if (!tree) GiveUp(why);
+    tree_ = std::move(*tree);
+    if (options_.trace) StartTrace();
+  }
+
+  std::string HostName() const { return options_.host_name.empty() ? options_.name : options_.host_name; }
+  bool UseLandlock() const { return inputs_.runtime->loader_is_file(); }
+
+  platform::FilterOptions Filter(bool trace) const {
+    return {.pico_base = pico_->base(), .trace_all = trace, .network_none = !options_.network};
+  }
+
+  void StartTrace() {
+    UniqueFd output(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10));
+    if (!options_.trace_file.empty()) {
+      const std::string path =
+          options_.trace_file[0] == '/' ? options_.trace_file : current_directory_ + "/" + options_.trace_file;
+      output.Reset(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644));
+      if (!output) GiveUp(format("cannot write the trace to \"{}\": {}", path, ErrorText(errno)));
+    }
+    auto plain = platform::BuildFilter(Filter(false));
+    kernel_->SetTrace(new TraceLines(std::move(output)), [plain](const platform::Notification& notification) {
+      seccomp_data call{.nr = notification.nr,
+                        .arch = AUDIT_ARCH_X86_64,
+                        .instruction_pointer = notification.instruction_pointer,
+                        .args = {}};
+      for (size_t i = 0; i < notification.args.size(); ++i) call.args[i] = notification.args[i];
+      return platform::RunCheckedBpf(plain, call) == SECCOMP_RET_ALLOW;
+    });
+  }
+
+  void Launch() {
+    platform::LaunchOptions launch;
+    launch.pico = &*pico_;
+    launch.filter = platform::BuildFilter(Filter(options_.trace));
+    launch.argv = {"init", protocol::kInitOwnsInstance};
+    launch.stdio = {inputs_.init_control.get(), -1, STDERR_FILENO};
+    launch.empty_dir = inputs_.runtime->EmptyPath();
+    launch.nofile = guest_files_;
+    launch.landlock = UseLandlock();
+    launch.loader_path = inputs_.runtime->LoaderPath();
+    if (getuid() == 0) launch.uid = launch.gid = kNobody;
+    std::string why;
+    auto launched = platform::LaunchFirstProcess(launch, &why);
+    if (!launched) GiveUp(why);
+    launched_.emplace(std::move(*launched));
+    inputs_.init_control.Reset();
+
+    auto fs = MakeRef<kernel::FsContext>();
+    fs->root = fs->cwd = tree_.root;
+    fs->mounts = tree_.mounts;
+    auto uts = MakeRef<kernel::UtsNames>();
+    uts->node_name = HostName();
+    const auto task = Need(kernel_->tasks().AddFirst(launched_->pid, cred::RootCredentials(), fs, uts),
+                           "cannot take the first process over");
+    UniqueFd image(memfd_create("usl-init", MFD_CLOEXEC));
+    const auto bytes = init::InitImage();
+    if (!image || write(image.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) {
+      GiveUp(format("cannot place the guest's init in memory: {}", ErrorText(errno)));
+    }
+    Need(kernel_->exec().PrepareFirst(*task, std::move(image), "/init"), "cannot start the guest's init");
+  }
+
+  void HandSessionOver() {
+    const GuestView view{kernel_->vfs(), tree_.root};
+    std::string why = "cannot make the session";
+    const auto request = MakeSession(options_, view, inputs_.terminal, current_directory_, &why);
+    if (!request) GiveUp(why);
+    const auto payload = Need(protocol::EncodeLaunch(*request), "cannot pass the command and its environment on");
+    const UniqueFd memory(memfd_create("usl-launch", MFD_CLOEXEC));
+    if (!memory || write(memory.get(), payload.data(), payload.size()) != static_cast<ssize_t>(payload.size())) {
+      GiveUp(format("cannot pass the command on: {}", ErrorText(errno)));
+    }
+    const int fds[] = {stdio_[0].get(), stdio_[1].get(), stdio_[2].get(), memory.get()};
+    Need(protocol::SendControl(inputs_.control.get(),
+                               {protocol::MessageType::kLaunch, kMainSession, 0, payload.size()}, fds),
+         "cannot reach the guest's init");
+    inputs_.control.Reset();
+    for (UniqueFd& fd : stdio_) fd.Reset();
+    Tell(kStatusStarted);
+    inputs_.status.Reset();
+  }
+
+  // Started by root: what serving files, tracing and signalling other users' processes needs, and nothing else.
+  void KeepFileCapabilities() {
+    constexpr int kKept[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,      CAP_FSETID,
+                             CAP_KILL,   CAP_SYS_PTRACE,   CAP_SYS_RESOURCE,    CAP_NET_BIND_SERVICE};
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[2] = {};
+    for (const int capability : kKept) data[capability / 32].permitted |= 1u << (capability % 32);
+    for (auto& word : data) word.effective = word.permitted;
+    if (syscall(SYS_capset, &header, data) < 0) {
+      Log(LogLevel::kWarning, "cannot drop root's capabilities: {}", ErrorText(errno));
+    }
+  }
+
+  [[noreturn]] void Serve() {
+    bool supervisor_gone = false;
+    kernel_->Watch(inputs_.lifeline.get(), EPOLLIN, [&](uint32_t) {
+      supervisor_gone = true;
+      kernel_->Unwatch(inputs_.lifeline.get());
+      kernel_->Stop();
+    });
+    kernel_->Serve(std::move(launched_->listener));
+    if (supervisor_gone) {
+      // Nobody else is left to do it.
+      platform::KillDescendants();
+      inputs_.runtime->TakeOver();
+      inputs_.runtime->Remove();
+      if (inputs_.changes) inputs_.changes->TakeOver(), inputs_.changes->Remove();
+    }
+    _exit(0);
+  }
+
+  KernelProcessInputs inputs_;
+  const RunOptions& options_;
+  UniqueFd stdio_[3];
+  std::string current_directory_;
+  rlimit guest_files_{};
+  std::optional<platform::PicoPage> pico_;
+  kernel::Kernel* kernel_ = nullptr;
+  GuestTree tree_;
+  std::optional<platform::LaunchedInit> launched_;
+};
+
+}  // namespace
+
+void RunKernelProcess(KernelProcessInputs inputs) { KernelProcess(std::move(inputs)).Run(); }
+
+}  // namespace usl::manager
