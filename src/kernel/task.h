@@ -97,6 +97,8 @@ class Process : public RefCounted {
   // Virtual limits: set where the host's value is not the guest's (RLIMIT_CORE, RLIMIT_LOCKS, raised beyond the host's).
   std::array<std::optional<rlimit>, RLIM_NLIMITS> limits;
 
+  // The leader's, set when the process has ended: messages that it sent may still be read.
+  cred::CredentialsRef last_credentials;
   // An exec that was accepted and whose loader has not asked for its plan yet: one for the thread group.
   std::unique_ptr<PendingExec> pending_exec;
 

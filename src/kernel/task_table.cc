@@ -198,7 +198,9 @@ void TaskTable::Remove(Process& process) {
   Ref<Process> self(&process);
   for (pid_t tid : process.threads_) {
     auto task = tasks_.find(tid);
-    if (task != tasks_.end() && &task->second->process() == &process) tasks_.erase(task);
+    if (task == tasks_.end() || &task->second->process() != &process) continue;
+    if (tid == process.pid()) process.last_credentials = task->second->credentials_ref();
+    tasks_.erase(task);
   }
   process.threads_.clear();
   process.pending_exec.reset();
