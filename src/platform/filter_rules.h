@@ -28,7 +28,7 @@ struct FilterTest {
     kIsPicoBase,      // all 64 bits are the pico page's address
     kBelowPicoEnd,    // a 64-bit address below the end of the pico page
     kTouchesPico,     // the bytes from `argument` on, as many as `length` says, rounded up to pages, meet the pico page
-    kTouchesPicoHuge  // the same, rounded up to huge pages of at most 1 GiB, if `argument` is aligned to 2 MiB
+    kTouchesPicoHuge  // the same, rounded up to huge pages of 2 MiB or 1 GiB, if `argument` is aligned to them
   } kind;
   uint8_t argument;
   uint8_t length = 0;  // number of the argument with the length
