@@ -1,0 +1,241 @@
+#include "fs/volfs.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/blocking.h"
+#include "base/log.h"
+#include "fs/volfs_inode.h"
+#include "fs/volfs_list.h"
+
+namespace usl::fs {
+namespace {
+
+constexpr const char* kPrivate = ".usl";
+constexpr size_t kKeptLists = 16;
+
+// Makes (if need be) and opens a private directory.
+Result<UniqueFd> OpenPrivate(int parent, const char* name) {
+  if (::mkdirat(parent, name, 0700) < 0 && errno != EEXIST) return FailErrno();
+  return OpenHost({parent, name}, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+}
+
+// How many bits of a directory position the host keeps: some file systems refuse large ones.
+unsigned ProbeCursorBits(int directory) {
+  UniqueFd fd(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd && ::lseek(fd.get(), (off_t{1} << 42) + 2, SEEK_SET) >= 0) return 42;
+  return 30;
+}
+
+}  // namespace
+
+VolFs::VolFs(VolFsOptions options)
+    : FileSystem(options.type_name), options_(std::move(options)), cache_(options_.directory_fds) {}
+
+VolFs::~VolFs() {
+  root_ = nullptr;
+  work_ = nullptr;
+}
+
+Result<Ref<VolFs>> VolFs::Open(VolFsOptions options) {
+  Ref<VolFs> file_system(new VolFs(std::move(options)));
+  USL_TRY_VOID(file_system->OpenTrees());
+  return file_system;
+}
+
+Result<std::unique_ptr<AttributeStore>> VolFs::MakeStore(const LayerOptions& layer, bool is_upper) {
+  if (is_upper && options_.memory_attributes) return std::make_unique<MemoryStore>();
+  bool uses_records = layer.owners == Owners::kRecord || (layer.owners == Owners::kMapped && layer.metadata);
+  if (!is_upper || !uses_records) return std::make_unique<XattrStore>();
+  UniqueFd fd(::open(layer.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return FailErrno();
+  auto probe = XattrStore::Probe(fd.get());
+  if (probe) return std::make_unique<XattrStore>();
+  if (probe.error().code() != EOPNOTSUPP) return Fail(probe.error());
+  if (options_.volatile_tree) return std::make_unique<MemoryStore>();
+  Log(LogLevel::kError,
+      "cannot use \"{}\": its file system has no user extended attributes; move it to one that has (ext4, xfs, btrfs)",
+      layer.path);
+  return Fail(EOPNOTSUPP);
+}
+
+Result<void> VolFs::LockUpper() {
+  lock_ = UniqueFd(::open(options_.upper->path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock_) return FailErrno();
+  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) return {};
+  if (errno == EWOULDBLOCK) {
+    Log(LogLevel::kError, "\"{}\" is in use by another usl instance; stop that one first", options_.upper->path);
+    return Fail(EBUSY);
+  }
+  // Some network file systems lock no directories.
+  Log(LogLevel::kWarning, "cannot lock \"{}\" (errno {}): do not use it from a second instance", options_.upper->path, errno);
+  return {};
+}
+
+Result<void> VolFs::OpenTrees() {
+  // All modes given to host calls are meant literally; the guest's umasks are virtual.
+  ::umask(0);
+  has_upper_ = options_.upper.has_value();
+  if (has_upper_) {
+    if (options_.exclusive) USL_TRY_VOID(LockUpper());
+    auto store = USL_TRY(MakeStore(*options_.upper, true));
+    layers_.push_back(USL_TRY(Layer::Open(*options_.upper, std::move(store))));
+  }
+  for (const LayerOptions& lower : options_.lowers) {
+    auto store = USL_TRY(MakeStore(lower, false));
+    layers_.push_back(USL_TRY(Layer::Open(lower, std::move(store))));
+  }
+  if (layers_.empty()) return Fail(EINVAL);
+
+  FoundName found;
+  found.layer = layers_.front().get();
+  if (!options_.single_file.empty()) {
+    auto entry = USL_TRY(found.layer->Probe(cache_, *found.layer->root(), options_.single_file));
+    if (!entry) return Fail(ENOENT);
+    if (entry->type() == S_IFDIR) return Fail(EISDIR);
+    found.entry = *std::move(entry);
+    root_ = MakeRef<VolInode>(*this, std::move(found), nullptr, "");
+    ComponentName name(options_.single_file);
+    UniqueFd fd = USL_TRY(OpenHost({layers_.front()->root_fd(), name.c_str()}, O_PATH | O_NOFOLLOW));
+    USL_TRY_VOID(root_->Pin(fd.get()));
+    return {};
+  }
+  found.entry = USL_TRY(found.layer->ProbePlace({found.layer->root_fd(), ""}));
+  // A new upper tree over lower layers: its root looks as theirs does.
+  bool fresh = has_upper_ && IsLayered() && !found.entry.record;
+  for (const auto& layer : layers_) found.stack.push_back(layer->root());
+  root_ = MakeRef<VolInode>(*this, std::move(found), nullptr, "");
+  cursor_bits_ = ProbeCursorBits(layers_.front()->root_fd());
+  for (const auto& layer : layers_) cursor_bits_ = std::min(cursor_bits_, ProbeCursorBits(layer->root_fd()));
+  if (has_upper_ && options_.exclusive) USL_TRY_VOID(EmptyWork());
+  if (fresh) {
+    HostEntry lower = USL_TRY(layers_[1]->ProbePlace({layers_[1]->root_fd(), ""}));
+    Ownership owner = layers_[1]->OwnershipOf(lower.status, lower.record.get());
+    USL_TRY_VOID(root_->SetOwnership(owner));
+  }
+  return {};
+}
+
+Ref<vfs::Inode> VolFs::root() { return root_; }
+
+Result<struct statfs> VolFs::StatFs() {
+  struct statfs status;
+  // An O_PATH fd would do for fstatfs, too; by the upper tree where there is one, as its free space counts.
+  if (::fstatfs(layers_.front()->root_fd(), &status) < 0) return FailErrno();
+  return status;
+}
+
+Result<void> VolFs::Sync() {
+  if (!has_upper_) return {};
+  UniqueFd fd(::openat(upper()->root_fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return FailErrno();
+  BlockingScope scope;
+  if (::syncfs(fd.get()) < 0) return FailErrno();
+  return {};
+}
+
+Result<Ref<OpenDirectory>> VolFs::Work() {
+  if (!work_) {
+    UniqueFd outer = USL_TRY(OpenPrivate(upper()->root_fd(), kPrivate));
+    UniqueFd inner = USL_TRY(OpenPrivate(outer.get(), "work"));
+    struct stat outer_status, inner_status;
+    if (::fstat(outer.get(), &outer_status) < 0 || ::fstat(inner.get(), &inner_status) < 0) return FailErrno();
+    auto parent = MakeRef<HostDirectory>(upper()->root(), kPrivate, KeyOf(outer_status));
+    work_ = MakeRef<HostDirectory>(std::move(parent), "work", KeyOf(inner_status));
+  }
+  return cache_.Get(*work_);
+}
+
+std::string VolFs::TemporaryName() { return format("t{}", ++temporary_counter_); }
+
+Result<void> VolFs::Step() {
+  if (fail_at_step > 0 && --fail_at_step == 0) return Fail(EIO);
+  return {};
+}
+
+namespace {
+
+// Removes what an earlier kernel left behind. Depth is bounded: the work directory holds files and directories of
+// whiteouts, nothing deeper.
+void RemoveLeftover(int directory, const char* name, int depth) {
+  if (::unlinkat(directory, name, 0) == 0 || depth == 0) return;
+  UniqueFd inner(::openat(directory, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!inner) return;
+  std::vector<std::string> names;
+  (void)ForEachEntry(inner.get(), [&](const char* member, uint64_t, unsigned char) {
+    names.emplace_back(member);
+    return true;
+  });
+  for (const std::string& member : names) RemoveLeftover(inner.get(), member.c_str(), depth - 1);
+  ::unlinkat(directory, name, AT_REMOVEDIR);
+}
+
+}  // namespace
+
+Result<void> VolFs::EmptyWork() {
+  struct stat status;
+  if (::fstatat(upper()->root_fd(), kPrivate, &status, AT_SYMLINK_NOFOLLOW) < 0) return {};
+  Ref<OpenDirectory> work = USL_TRY(Work());
+  std::vector<std::string> names;
+  USL_TRY_VOID(ForEachEntry(work->fd(), [&](const char* name, uint64_t, unsigned char) {
+    names.emplace_back(name);
+    return true;
+  }));
+  for (const std::string& name : names) RemoveLeftover(work->fd(), name.c_str(), 2);
+  return {};
+}
+
+Result<void> VolFs::LinkWhiteout(const HostPlace& destination) {
+  Ref<OpenDirectory> work = USL_TRY(Work());
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    if (whiteout_name_.empty()) {
+      std::string name = TemporaryName();
+      UniqueFd fd = USL_TRY(CreateHost({work->fd(), name.c_str()}, O_WRONLY, 0600));
+      struct stat status;
+      if (::fstat(fd.get(), &status) < 0) return FailErrno();
+      AttributeRecord record;
+      record.type = S_IFCHR;
+      upper()->store().Created(KeyOf(status));
+      USL_TRY_VOID(upper()->store().Save({work->fd(), name.c_str()}, KeyOf(status), record));
+      whiteout_name_ = name;
+    }
+    if (::linkat(work->fd(), whiteout_name_.c_str(), destination.fd, destination.name, 0) == 0) return {};
+    // All whiteouts are names of one file, as many as the host allows.
+    if (errno != EMLINK) return FailErrno();
+    whiteout_name_.clear();
+  }
+  return Fail(EMLINK);
+}
+
+uint64_t VolFs::Number(const HostKey& key) {
+  auto found = std::ranges::find(devices_, key.device);
+  if (found == devices_.end()) found = devices_.insert(devices_.end(), key.device);
+  return key.ino ^ (static_cast<uint64_t>(found - devices_.begin()) << 52);
+}
+
+bool VolFs::KnowsDevice(dev_t device) const { return std::ranges::find(devices_, device) != devices_.end(); }
+
+Ref<VolInode> VolFs::FindInode(const HostKey& key) {
+  auto found = inodes_.find(key);
+  return found == inodes_.end() ? nullptr : Ref<VolInode>(found->second);
+}
+
+std::shared_ptr<MergedList> VolFs::CachedList(uint64_t serial) {
+  auto found = std::ranges::find(lists_, serial, [](const auto& pair) { return pair.first; });
+  return found == lists_.end() ? nullptr : found->second;
+}
+
+void VolFs::KeepList(uint64_t serial, std::shared_ptr<MergedList> list) {
+  DropList(serial);
+  if (lists_.size() == kKeptLists) lists_.erase(lists_.begin());
+  lists_.emplace_back(serial, std::move(list));
+}
+
+void VolFs::DropList(uint64_t serial) {
+  std::erase_if(lists_, [&](const auto& pair) { return pair.first == serial; });
+}
+
+}  // namespace usl::fs

@@ -1,0 +1,146 @@
+// VolFs: a guest file tree with Linux's full semantics over host directories that an ordinary user owns (docs/volfs.md, and
+// src/fs/README.md for its shape): any number of read-only layers and one writable layer on top. DrvFs, tmpfs and the host
+// view are VolFs with other options.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/format.h"
+#include "fs/directory_cache.h"
+#include "fs/layer.h"
+#include "vfs/file_system.h"
+
+namespace usl::fs {
+
+class VolInode;
+struct MergedList;
+
+struct VolFsOptions {
+  std::optional<LayerOptions> upper;  // the writable tree; without it the file system is read-only
+  std::vector<LayerOptions> lowers;   // read-only trees, the topmost first
+  bool memory_attributes = false;     // records in memory (trees that end with the kernel)
+  bool volatile_tree = false;         // as memory_attributes, but only where the upper has no user attributes
+  bool live = false;                  // the host changes the tree too (DrvFs): names and attributes are not cached
+  bool exclusive = true;              // take the lock of the upper tree
+  bool sync_copy_up = false;          // fsync a copied-up file before it takes its name: for trees that are kept
+  std::string single_file;            // the root is this member of the upper's directory (a mount of one file)
+  size_t directory_fds = 256;         // bound of the cache of open directories
+  std::string type_name = "volfs";
+  std::string source = "volfs";
+  std::string shown_options;
+};
+
+// Where an open directory of the guest is in a tree of layers: the host directories, topmost first.
+using DirectoryStack = std::vector<Ref<HostDirectory>>;
+
+// A name as the layers together show it.
+struct FoundName {
+  Layer* layer = nullptr;
+  HostEntry entry;
+  DirectoryStack stack;  // of a directory
+};
+
+class VolFs : public vfs::FileSystem {
+ public:
+  // Opens (and locks) the trees. EBUSY when another kernel owns the upper one, EOPNOTSUPP when its file system has no user
+  // attributes, else the errors of open(2); each with a log line that says what to do.
+  static Result<Ref<VolFs>> Open(VolFsOptions options);
+  ~VolFs() override;
+
+  Ref<vfs::Inode> root() override;
+  Result<struct statfs> StatFs() override;
+  bool IsReadOnly() const override { return !has_upper_; }
+  Ref<vfs::Inode> FindByHostFile(int fd, const struct stat& status) override;
+  Result<void> Sync() override;
+  std::string source() const override { return options_.source; }
+  std::string options() const override { return options_.shown_options; }
+
+  // How many inodes and open directories are held (tests, statistics).
+  size_t inode_count() const { return inodes_.size(); }
+  size_t open_directory_count() const { return cache_.size(); }
+
+  // Test hook: the number of the host step at which the next copy-up fails with EIO, as if the kernel died there; 0 = none.
+  int fail_at_step = 0;
+
+ protected:
+  explicit VolFs(VolFsOptions options);
+  Result<void> OpenTrees();
+
+ private:
+  friend class VolInode;
+
+  Layer* upper() const { return has_upper_ ? layers_.front().get() : nullptr; }
+  bool IsLayered() const { return layers_.size() > 1; }
+  bool HasLowers() const { return layers_.size() > (has_upper_ ? 1u : 0u); }
+
+  Result<std::unique_ptr<AttributeStore>> MakeStore(const LayerOptions& layer, bool is_upper);
+  Result<void> LockUpper();
+  Result<void> EmptyWork();
+  // The private directory for what is being made, `.usl/work` in the upper.
+  Result<Ref<OpenDirectory>> Work();
+  std::string TemporaryName();
+  // A whiteout in the work directory, to be linked or renamed to its place. Returns its name there.
+  Result<void> LinkWhiteout(const HostPlace& destination);
+  Result<void> Step();
+
+  // The inode number that the guest sees for a host file: the host's, made unique over several host devices.
+  uint64_t Number(const HostKey& key);
+  bool KnowsDevice(dev_t device) const;
+
+  // Looks a name up through `stack`; whiteouts and opaque directories apply. nullopt when absent.
+  Result<std::optional<FoundName>> Find(std::span<const Ref<HostDirectory>> stack, std::string_view name);
+  // The directories below `found` that belong to it too.
+  Result<void> FindLowerDirectories(std::span<const Ref<HostDirectory>> rest, std::string_view name, FoundName& found);
+  Result<DirectoryStack> FindRedirect(const Layer& above, std::string_view path);
+
+  Ref<VolInode> FindInode(const HostKey& key);
+  // The directory of copied-up files that have several names in the lower layers, `.usl/index`; null while there is none
+  // (and `make` is false).
+  Result<Ref<OpenDirectory>> Index(bool make);
+  std::string IndexName(const HostKey& lower_key) { return format("{:x}", Number(lower_key)); }
+  // The copied-up inode of such a lower file, or null.
+  Result<Ref<VolInode>> FindIndexed(const HostKey& lower_key);
+  // The inode of a found name: a known one, or a new one.
+  Result<Ref<VolInode>> MakeInode(FoundName found, VolInode* parent, std::string_view name);
+  Ref<vfs::Inode> FindByPath(const std::string& path, int fd, const struct stat& status);
+  Ref<VolInode> MakeDetached(Layer& layer, int fd);
+  bool IsReservedName(const VolInode& directory, std::string_view name) const;
+  bool OwnsHostPath(Layer& layer, const std::string& relative, const HostKey& key);
+
+  std::shared_ptr<MergedList> CachedList(uint64_t serial);
+  void KeepList(uint64_t serial, std::shared_ptr<MergedList> list);
+  void DropList(uint64_t serial);
+
+  VolFsOptions options_;
+  DirectoryCache cache_;
+  std::vector<std::unique_ptr<Layer>> layers_;  // topmost first; the upper is the front
+  bool has_upper_ = false;
+  UniqueFd lock_;
+  Ref<HostDirectory> work_;
+  Ref<HostDirectory> index_;
+  bool index_missing_ = false;
+  uint64_t temporary_counter_ = 0;
+  std::string whiteout_name_;  // in the work directory
+  std::vector<dev_t> devices_;
+  std::unordered_map<HostKey, VolInode*, HostKeyHash> inodes_;
+  uint64_t next_serial_ = 1;
+  unsigned cursor_bits_ = 42;
+  std::vector<std::pair<uint64_t, std::shared_ptr<MergedList>>> lists_;
+  Ref<VolInode> root_;
+
+  // Copy-ups that gave up the kernel lock: whoever wants the same file waits until one of them ends.
+  std::mutex copy_mutex_;
+  std::condition_variable copy_ended_;
+  uint64_t copy_generation_ = 0;
+};
+
+}  // namespace usl::fs

@@ -1,0 +1,279 @@
+// Making and removing names in the upper tree.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "fs/volfs_inode.h"
+
+namespace usl::fs {
+namespace {
+
+uint32_t HostModeFor(uint32_t mode) {
+  return S_ISDIR(mode) ? (mode & 01777) | 0700 : (mode & 0777) | 0600;
+}
+
+}  // namespace
+
+Result<void> VolInode::CheckChangeable(std::string_view name) {
+  if (!IsDirectory()) return Fail(ENOTDIR);
+  if (!volfs_.upper()) return Fail(EROFS);
+  // A removed directory takes nothing new.
+  if (pinned_) return Fail(ENOENT);
+  if (volfs_.IsReservedName(*this, name)) return Fail(EPERM);
+  return {};
+}
+
+Result<bool> VolInode::LowerHas(std::string_view name) {
+  if (!volfs_.IsLayered()) return false;
+  std::span<const Ref<HostDirectory>> stack(directory_->stack);
+  if (&stack.front()->layer() == volfs_.upper()) stack = stack.subspan(1);
+  if (stack.empty()) return false;
+  return USL_TRY(volfs_.Find(stack, name)).has_value();
+}
+
+Result<bool> VolInode::IsWhiteoutAt(const HostPlace& place) {
+  if (!volfs_.IsLayered()) return false;
+  auto entry = volfs_.upper()->ProbePlace(place);
+  if (!entry) return entry.error().code() == ENOENT ? Result<bool>(false) : Fail(entry.error());
+  return entry->IsWhiteout();
+}
+
+// Makes one host file for a guest file; `record` says what the host file cannot. ReplaceSymlink and copy-up use it too.
+Result<void> VolInode::MakeHostFile(const HostPlace& place, const vfs::NewInode& spec, AttributeRecord& record,
+                                    bool needs_record) {
+  mode_t host_mode = HostModeFor(spec.mode);
+  Layer& upper = *volfs_.upper();
+  bool mapped = upper.owners() == Owners::kMapped;
+  switch (spec.mode & S_IFMT) {
+    case S_IFDIR:
+      if (::mkdirat(place.fd, place.name, host_mode) < 0) return FailErrno();
+      break;
+    case S_IFREG:
+      if (::mknodat(place.fd, place.name, S_IFREG | host_mode, 0) < 0) return FailErrno();
+      break;
+    case S_IFLNK:
+      if (!needs_record) {
+        if (::symlinkat(std::string(spec.symlink_target).c_str(), place.fd, place.name) < 0) return FailErrno();
+        return {};
+      }
+      [[fallthrough]];
+    default: {
+      if (mapped && !upper.UsesRecords()) {
+        // Host FIFOs and sockets are ordinary things of the host's directory; devices are not.
+        if (!S_ISFIFO(spec.mode) && !S_ISSOCK(spec.mode)) return Fail(EPERM);
+        if (::mknodat(place.fd, place.name, (spec.mode & S_IFMT) | (spec.mode & 0777), 0) < 0) return FailErrno();
+        return {};
+      }
+      UniqueFd fd = USL_TRY(CreateHost(place, O_WRONLY, 0600));
+      record.type = spec.mode & S_IFMT;
+      if (S_ISCHR(spec.mode) || S_ISBLK(spec.mode)) record.rdev = spec.rdev;
+      // A stand-in's host mode means nothing, so the record has the guest's.
+      record.mode = spec.mode & 07777;
+      if (S_ISLNK(spec.mode)) {
+        std::string_view rest = spec.symlink_target;
+        while (!rest.empty()) {
+          ssize_t written = ::write(fd.get(), rest.data(), rest.size());
+          if (written < 0) return FailErrno();
+          rest.remove_prefix(static_cast<size_t>(written));
+        }
+      }
+    }
+  }
+  if (record.IsDefault() && !upper.store().KeepsUserXattrs()) return {};
+  struct statx status = USL_TRY(Stat(place));
+  upper.store().Created(KeyOf(status));
+  return upper.store().Save(place, KeyOf(status), record);
+}
+
+Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewInode& spec) {
+  USL_TRY_VOID(CheckChangeable(name));
+  uint32_t type = spec.mode & S_IFMT;
+  bool layered = volfs_.IsLayered();
+  if (layered && type == S_IFCHR && spec.rdev == 0) return Fail(EPERM);
+  // 0:0 would be a whiteout (as on overlayfs). The lower layers are asked here too: another thread may have been first.
+  bool is_merged = directory_->stack.size() > 1 || layer_ != volfs_.upper();
+  if (is_merged && USL_TRY(volfs_.Find(directory_->stack, name))) return Fail(EEXIST);
+  Ref<OpenDirectory> open = USL_TRY(OpenUpper());
+  ComponentName component(name);
+  if (!component.IsValid()) return Fail(ENAMETOOLONG);
+  HostPlace place{open->fd(), component.c_str()};
+
+  Layer& upper = *volfs_.upper();
+  AttributeRecord record;
+  if (upper.UsesRecords()) {
+    bool mapped = upper.owners() == Owners::kMapped;
+    if (mapped || spec.uid) record.uid = spec.uid;
+    if (mapped || spec.gid) record.gid = spec.gid;
+    if (type != S_IFLNK && HostModeFor(spec.mode) != (spec.mode & 07777)) record.mode = spec.mode & 07777;
+  }
+  bool is_stand_in = upper.UsesRecords() &&
+                     ((type == S_IFLNK && !record.IsDefault()) || (type != S_IFLNK && type != S_IFREG && type != S_IFDIR));
+  bool over_whiteout = is_merged && USL_TRY(IsWhiteoutAt(place));
+  if (over_whiteout && type == S_IFDIR) record.flags |= AttributeRecord::kOpaque;
+  if (is_stand_in) USL_TRY_VOID(Annotate());
+  bool needs_record = is_stand_in || !record.IsDefault();
+  if (!needs_record && !over_whiteout) {
+    USL_TRY_VOID(MakeHostFile(place, spec, record, false));
+  } else if (!upper.UsesRecords() || (volfs_.options_.live)) {
+    // A directory of the host's own gets no private directory of ours: the name appears before its record.
+    USL_TRY_VOID(MakeHostFile(place, spec, record, needs_record));
+  } else {
+    // Made complete under a private name first: after a crash the name is there with its owner, or not at all.
+    Ref<OpenDirectory> work = USL_TRY(volfs_.Work());
+    std::string temporary = volfs_.TemporaryName();
+    HostPlace made{work->fd(), temporary.c_str()};
+    auto done = MakeHostFile(made, spec, record, needs_record);
+    if (done) done = Publish(temporary, name, type == S_IFDIR);
+    if (!done) {
+      ::unlinkat(work->fd(), temporary.c_str(), type == S_IFDIR ? AT_REMOVEDIR : 0);
+      return Fail(done.error());
+    }
+  }
+  ListingChanged();
+  FoundName found;
+  found.layer = &upper;
+  found.entry.status = USL_TRY(Stat(place));
+  if (needs_record) found.entry.record = std::make_unique<AttributeRecord>(record);
+  if (type == S_IFDIR) {
+    found.stack.push_back(MakeRef<HostDirectory>(Ref<HostDirectory>(UpperDirectory()), std::string(name), KeyOf(found.entry.status)));
+  }
+  return USL_TRY(volfs_.MakeInode(std::move(found), this, name));
+}
+
+Result<void> VolInode::Publish(const std::string& temporary, std::string_view name, bool is_directory) {
+  Ref<OpenDirectory> work = USL_TRY(volfs_.Work());
+  Ref<OpenDirectory> open = USL_TRY(volfs_.cache_.Get(*UpperDirectory()));
+  ComponentName component(name);
+  HostPlace from{work->fd(), temporary.c_str()}, to{open->fd(), component.c_str()};
+  auto moved = RenameHost(from, to, RENAME_NOREPLACE);
+  if (moved || moved.error().code() != EEXIST || !USL_TRY(IsWhiteoutAt(to))) return moved;
+  if (!is_directory) return RenameHost(from, to, 0);
+  USL_TRY_VOID(RenameHost(from, to, RENAME_EXCHANGE));
+  ::unlinkat(work->fd(), temporary.c_str(), 0);
+  return {};
+}
+
+Result<void> VolInode::Link(std::string_view name, vfs::Inode& target_inode) {
+  USL_TRY_VOID(CheckChangeable(name));
+  if (&target_inode.file_system() != &volfs_) return Fail(EXDEV);
+  auto& target = static_cast<VolInode&>(target_inode);
+  if (target.IsDirectory()) return Fail(EPERM);
+  Ref<OpenDirectory> open = USL_TRY(OpenUpper());
+  USL_TRY_VOID(target.CopyUp());
+  if (target.record_ && target.record_->type) USL_TRY_VOID(Annotate());
+  if (target.record_ && target.record_->origin) USL_TRY_VOID(Annotate());
+  ComponentName component(name);
+  if (!component.IsValid()) return Fail(ENAMETOOLONG);
+  HostPlace to{open->fd(), component.c_str()};
+  bool is_merged = directory_->stack.size() > 1;
+  if (is_merged && USL_TRY(volfs_.Find(directory_->stack, name))) return Fail(EEXIST);
+  bool over_whiteout = is_merged && USL_TRY(IsWhiteoutAt(to));
+  Ref<OpenDirectory> work;
+  std::string temporary;
+  HostPlace destination = to;
+  if (over_whiteout) {
+    work = USL_TRY(volfs_.Work());
+    temporary = volfs_.TemporaryName();
+    destination = {work->fd(), temporary.c_str()};
+  }
+  Resolved from = USL_TRY(target.Resolve());
+  int done = from.place.IsFd()
+                 ? ::linkat(AT_FDCWD, FdPath(from.place.fd).c_str(), destination.fd, destination.name, AT_SYMLINK_FOLLOW)
+                 : ::linkat(from.place.fd, from.place.name, destination.fd, destination.name, 0);
+  if (done < 0) return FailErrno();
+  if (over_whiteout) USL_TRY_VOID(Publish(temporary, name, false));
+  USL_TRY_VOID(target.CountLinks(+1));
+  target.pinned_.Reset();
+  target.AddPlace(*this, name);
+  if (!target.registered_) target.Register();
+  ListingChanged();
+  return {};
+}
+
+Result<void> VolInode::CountLinks(int difference) {
+  if (!record_ || !record_->links) return {};
+  AttributeRecord record = *record_;
+  record.links = static_cast<uint32_t>(static_cast<int>(record.links) + difference);
+  // The last name is gone: only the index still holds the file.
+  if (record.links == 0 && !index_name_.empty()) {
+    Ref<OpenDirectory> index = USL_TRY(volfs_.Index(false));
+    // Guests that have it open go on by an fd.
+    UniqueFd keep = USL_TRY(OpenHost({index->fd(), index_name_.c_str()}, O_PATH | O_NOFOLLOW));
+    ::unlinkat(index->fd(), index_name_.c_str(), 0);
+    index_name_.clear();
+    record_->links = 0;
+    pinned_ = std::move(keep);
+    return {};
+  }
+  return SaveRecord(std::move(record));
+}
+
+Result<void> VolInode::RemoveUpperName(std::string_view name, bool lower_has) {
+  Ref<OpenDirectory> open = USL_TRY(OpenUpper());
+  ComponentName component(name);
+  HostPlace place{open->fd(), component.c_str()};
+  if (!lower_has) {
+    if (::unlinkat(place.fd, place.name, 0) < 0) return FailErrno();
+    return {};
+  }
+  USL_TRY_VOID(Annotate());
+  auto linked = volfs_.LinkWhiteout(place);
+  if (linked || linked.error().code() != EEXIST) return linked;
+  // The name is in the upper too: the whiteout takes its place in one step.
+  Ref<OpenDirectory> work = USL_TRY(volfs_.Work());
+  std::string temporary = volfs_.TemporaryName();
+  HostPlace made{work->fd(), temporary.c_str()};
+  USL_TRY_VOID(volfs_.LinkWhiteout(made));
+  return RenameHost(made, place, 0);
+}
+
+Result<void> VolInode::Unlink(std::string_view name, vfs::Inode& victim_inode) {
+  USL_TRY_VOID(CheckChangeable(name));
+  auto& victim = static_cast<VolInode&>(victim_inode);
+  if (victim.IsDirectory()) return Fail(EISDIR);
+  bool lower_has = USL_TRY(LowerHas(name));
+  // The index's name of the file would go unnoticed: links are counted before the name goes.
+  bool counted = victim.record_ && victim.record_->links;
+  bool in_memory = volfs_.upper()->store().KeepsUserXattrs() && victim.layer_ == volfs_.upper();
+  bool is_last = in_memory && USL_TRY(victim.GetAttributes()).nlink <= 1;
+  USL_TRY_VOID(RemoveUpperName(name, lower_has));
+  if (counted) USL_TRY_VOID(victim.CountLinks(-1));
+  ListingChanged(name);
+  victim.DropPlace(*this, name);
+  if (victim.HasPlace() && !victim.pinned_) return {};
+  if (victim.layer_ != volfs_.upper()) return {};
+  // Without a known name: either none is left, and the host may reuse the number, or others are, which a look-up finds.
+  victim.Unregister();
+  if (is_last) volfs_.upper()->store().Removed(victim.key_);
+  return {};
+}
+
+Result<Ref<vfs::Inode>> VolInode::CreateUnnamed(const vfs::NewInode& spec) {
+  USL_TRY_VOID(CheckChangeable(""));
+  Ref<OpenDirectory> open = USL_TRY(OpenUpper());
+  mode_t host_mode = HostModeFor(spec.mode | S_IFREG);
+  UniqueFd fd(::openat(open->fd(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, host_mode));
+  if (!fd) return FailErrno();
+  FoundName found;
+  found.layer = volfs_.upper();
+  found.entry.status = USL_TRY(Stat({fd.get(), ""}));
+  HostKey key = KeyOf(found.entry.status);
+  Layer& upper = *volfs_.upper();
+  upper.store().Created(key);
+  if (upper.UsesRecords()) {
+    bool mapped = upper.owners() == Owners::kMapped;
+    AttributeRecord record;
+    if (mapped || spec.uid) record.uid = spec.uid;
+    if (mapped || spec.gid) record.gid = spec.gid;
+    if (host_mode != (spec.mode & 07777)) record.mode = spec.mode & 07777;
+    if (!record.IsDefault()) {
+      USL_TRY_VOID(upper.store().Save({fd.get(), ""}, key, record));
+      found.entry.record = std::make_unique<AttributeRecord>(std::move(record));
+    }
+  }
+  auto inode = MakeRef<VolInode>(volfs_, std::move(found), nullptr, "");
+  inode->pinned_ = std::move(fd);
+  inode->Register();
+  return inode;
+}
+
+}  // namespace usl::fs

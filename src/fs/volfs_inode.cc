@@ -1,0 +1,223 @@
+#include "fs/volfs_inode.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace usl::fs {
+namespace {
+
+// open(2) flags that are passed to the host; the others are Vfs's business or this file's.
+constexpr int kHostFlags = O_ACCMODE | O_APPEND | O_DIRECT | O_DIRECTORY | O_DSYNC | O_SYNC | O_NOATIME | O_NOFOLLOW |
+                           O_TRUNC | O_ASYNC;
+constexpr uint64_t kShownStatxAttributes = STATX_ATTR_COMPRESSED | STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND |
+                                           STATX_ATTR_NODUMP | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY;
+
+}  // namespace
+
+VolInode::VolInode(VolFs& file_system, FoundName found, VolInode* parent, std::string_view name)
+    : Inode(file_system, found.entry.type()), volfs_(file_system), layer_(found.layer), place_{Ref<VolInode>(parent), std::string(name)} {
+  TakeEntry(found.entry);
+  number_ = record_ && record_->origin ? record_->origin : volfs_.Number(key_);
+  if (IsDirectory()) {
+    directory_ = std::make_unique<DirectoryState>();
+    directory_->stack = std::move(found.stack);
+    directory_->serial = volfs_.next_serial_++;
+  }
+}
+
+VolInode::~VolInode() {
+  Unregister();
+  if (directory_) volfs_.DropList(directory_->serial);
+  // Not by recursion: a guest makes chains of directories as deep as it likes.
+  Ref<VolInode> next = std::move(place_.parent);
+  while (next && next->HasOneRef()) next = std::move(next->place_.parent);
+}
+
+void VolInode::TakeEntry(HostEntry& entry) {
+  key_ = KeyOf(entry.status);
+  birth_ = BirthOf(entry.status);
+  host_mode_ = entry.status.stx_mode;
+  record_ = std::move(entry.record);
+  owner_ = layer_->OwnershipOf(entry.status, record_.get());
+}
+
+void VolInode::Refresh(const struct statx& status) {
+  host_mode_ = status.stx_mode;
+  owner_ = layer_->OwnershipOf(status, record_.get());
+}
+
+void VolInode::Register() {
+  volfs_.inodes_[key_] = this;
+  if (lower_key_.device) volfs_.inodes_[lower_key_] = this;
+  registered_ = true;
+}
+
+void VolInode::Unregister() {
+  if (!registered_) return;
+  registered_ = false;
+  for (const HostKey& key : {key_, lower_key_}) {
+    auto found = volfs_.inodes_.find(key);
+    if (found != volfs_.inodes_.end() && found->second == this) volfs_.inodes_.erase(found);
+  }
+}
+
+void VolInode::AddPlace(VolInode& parent, std::string_view name) {
+  if (place_.Is(parent, name)) return;
+  if (!place_.parent || volfs_.options_.live) {
+    place_ = {Ref<VolInode>(&parent), std::string(name)};
+    return;
+  }
+  bool known = std::ranges::any_of(other_places_, [&](const Place& place) { return place.Is(parent, name); });
+  if (!known) other_places_.push_back({Ref<VolInode>(&parent), std::string(name)});
+}
+
+void VolInode::DropPlace(const VolInode& parent, std::string_view name) {
+  std::erase_if(other_places_, [&](const Place& place) { return place.Is(parent, name); });
+  if (!place_.Is(parent, name)) return;
+  if (other_places_.empty()) {
+    place_ = {};
+  } else {
+    place_ = std::move(other_places_.back());
+    other_places_.pop_back();
+  }
+}
+
+Result<void> VolInode::Pin(int fd) {
+  pinned_ = USL_TRY(OpenHost({fd, ""}, O_PATH));
+  return {};
+}
+
+HostDirectory* VolInode::In(const Layer& layer) const {
+  for (const auto& directory : directory_->stack) {
+    if (&directory->layer() == &layer) return directory.get();
+  }
+  return nullptr;
+}
+
+Result<VolInode::Resolved> VolInode::Resolve() {
+  if (pinned_) return Resolved{nullptr, {pinned_.get(), ""}};
+  if (!index_name_.empty()) {
+    Ref<OpenDirectory> index = USL_TRY(volfs_.Index(false));
+    if (!index) return Fail(ESTALE);
+    return Resolved{index, {index->fd(), index_name_.c_str()}};
+  }
+  if (directory_) {
+    HostDirectory& own = *directory_->stack.front();
+    if (Ref<OpenDirectory> open = volfs_.cache_.Peek(own)) return Resolved{open, {open->fd(), ""}};
+    Ref<OpenDirectory> parent = USL_TRY(volfs_.cache_.Get(*own.parent()));
+    return Resolved{parent, {parent->fd(), own.name().c_str()}};
+  }
+  if (!place_.parent) return Fail(ENOENT);
+  HostDirectory* directory = place_.parent->In(*layer_);
+  if (!directory) return Fail(ESTALE);
+  Ref<OpenDirectory> open = USL_TRY(volfs_.cache_.Get(*directory));
+  return Resolved{open, {open->fd(), place_.name.c_str()}};
+}
+
+Result<Ref<OpenDirectory>> VolInode::OpenUpper() {
+  USL_TRY_VOID(CopyUp());
+  return volfs_.cache_.Get(*UpperDirectory());
+}
+
+bool VolInode::IsMergeable() const {
+  return directory_->stack.size() > 1 || (volfs_.has_upper_ && layer_ != volfs_.upper());
+}
+
+Result<vfs::Attributes> VolInode::GetPermissions() {
+  if (volfs_.options_.live) return GetAttributes();
+  vfs::Attributes attributes;
+  attributes.ino = number_;
+  attributes.mode = type() | owner_.mode;
+  attributes.uid = owner_.uid;
+  attributes.gid = owner_.gid;
+  return attributes;
+}
+
+Result<vfs::Attributes> VolInode::GetAttributes() {
+  Resolved at = USL_TRY(Resolve());
+  struct statx status = USL_TRY(Stat(at.place));
+  if (KeyOf(status) != key_ || ((status.stx_mode ^ host_mode_) & S_IFMT)) return Fail(ESTALE);
+  if (volfs_.options_.live) Refresh(status);
+  vfs::Attributes attributes;
+  attributes.ino = number_;
+  attributes.mode = type() | owner_.mode;
+  attributes.uid = owner_.uid;
+  attributes.gid = owner_.gid;
+  attributes.nlink = status.stx_nlink;
+  // As overlayfs: programs that count subdirectories by links take 1 for "unknown".
+  if (directory_ && directory_->stack.size() > 1) attributes.nlink = 1;
+  if (record_ && record_->links) attributes.nlink = record_->links;
+  bool is_stand_in = (status.stx_mode & S_IFMT) != type();
+  bool has_size = IsRegular() || IsDirectory() || IsSymlink();
+  attributes.size = has_size ? status.stx_size : 0;
+  attributes.blocks = has_size && !(IsSymlink() && is_stand_in) ? status.stx_blocks : 0;
+  attributes.block_size = status.stx_blksize;
+  if (type() == S_IFCHR || type() == S_IFBLK) {
+    attributes.rdev = is_stand_in && record_ ? record_->rdev : makedev(status.stx_rdev_major, status.stx_rdev_minor);
+  }
+  attributes.atime = TimeOf(status.stx_atime);
+  attributes.mtime = TimeOf(status.stx_mtime);
+  attributes.ctime = TimeOf(status.stx_ctime);
+  attributes.has_btime = status.stx_mask & STATX_BTIME;
+  if (attributes.has_btime) attributes.btime = TimeOf(status.stx_btime);
+  attributes.statx_attributes = status.stx_attributes & kShownStatxAttributes;
+  attributes.statx_attributes_mask = status.stx_attributes_mask & kShownStatxAttributes;
+  return attributes;
+}
+
+Result<std::string> VolInode::ReadLink(const vfs::Context&) {
+  if (!IsSymlink()) return Fail(EINVAL);
+  Resolved at = USL_TRY(Resolve());
+  return S_ISLNK(host_mode_) ? ReadHostLink(at.place) : ReadSmallFile(at.place, 4096);
+}
+
+Result<void> VolInode::CheckOpened(int fd) const {
+  struct stat status;
+  if (::fstat(fd, &status) < 0) return FailErrno();
+  if (KeyOf(status) != key_ || (status.st_mode & S_IFMT) != (host_mode_ & S_IFMT)) return Fail(ESTALE);
+  return {};
+}
+
+// The host refuses what the guest's root may do where an unpacked tree has modes without u+rw: give the file the mode that
+// VolFs keeps (the guest's goes to the record) and try again.
+Result<UniqueFd> VolInode::OpenNormalising(const HostPlace& place, int flags) {
+  auto fd = OpenHost(place, flags);
+  if (fd) return fd;
+  int code = fd.error().code();
+  if (code == EPERM && (flags & O_NOATIME)) return OpenHost(place, flags & ~O_NOATIME);
+  bool ours = layer_ == volfs_.upper() && layer_->owners() == Owners::kRecord;
+  uint32_t needed = IsDirectory() ? 0700 : 0600;
+  if (code != EACCES || !ours || (host_mode_ & needed) == needed) return fd;
+  USL_TRY_VOID(SetOwnership(owner_));
+  return OpenHost(place, flags);
+}
+
+Result<UniqueFd> VolInode::OpenFlags(int flags) {
+  if (flags & O_PATH) {
+    Resolved at = USL_TRY(Resolve());
+    int path_flags = O_PATH | (flags & (O_DIRECTORY | O_NOFOLLOW)) | (IsSymlink() ? O_NOFOLLOW : 0);
+    UniqueFd fd = USL_TRY(OpenHost(at.place, path_flags));
+    USL_TRY_VOID(CheckOpened(fd.get()));
+    return fd;
+  }
+  if (IsSymlink()) return Fail(ELOOP);
+  // Their host objects are the guest's business through Vfs: FIFOs and devices are never opened here.
+  if (!IsRegular() && !IsDirectory()) return Fail(ENXIO);
+  bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+  if (writes && IsDirectory()) return Fail(EISDIR);
+  if (writes) USL_TRY_VOID(CopyUp(!(flags & O_TRUNC)));
+  Resolved at = USL_TRY(Resolve());
+  // O_NONBLOCK: a lease of another process must not stall the kernel.
+  UniqueFd fd = USL_TRY(OpenNormalising(at.place, (flags & kHostFlags) | O_NONBLOCK));
+  USL_TRY_VOID(CheckOpened(fd.get()));
+  if (!(flags & O_NONBLOCK)) {
+    int settable = flags & (O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME);
+    if (::fcntl(fd.get(), F_SETFL, settable) < 0) return FailErrno();
+  }
+  return fd;
+}
+
+Result<UniqueFd> VolInode::Open(int flags, const vfs::Context&) { return OpenFlags(flags); }
+
+}  // namespace usl::fs

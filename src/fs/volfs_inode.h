@@ -1,0 +1,157 @@
+// The inodes of VolFs. Guarded by the kernel lock.
+//
+// An inode knows its host file by a place: its parent and a name (a file with hard links may have several), or, when it has
+// lost its last name or never had one, by an fd of its own. `layer_` and `key_` tell which host file that is; a copy-up
+// replaces them, and the inode stays the same one for the guest.
+#pragma once
+
+#include <fcntl.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+#include "fs/volfs.h"
+
+namespace usl::fs {
+
+using MemberNames = std::unordered_set<std::string>;
+
+class VolInode final : public vfs::Inode {
+ public:
+  VolInode(VolFs& file_system, FoundName found, VolInode* parent, std::string_view name);
+  ~VolInode() override;
+
+  Result<vfs::Attributes> GetAttributes() override;
+  Result<vfs::Attributes> GetPermissions() override;
+  Result<void> SetAttributes(const vfs::AttributeChange& change) override;
+  Result<UniqueFd> Open(int flags, const vfs::Context& context) override;
+  Result<UniqueFd> OpenForKernel() override { return OpenFlags(O_RDONLY); }
+  Result<std::string> ReadLink(const vfs::Context& context) override;
+
+  Result<Ref<vfs::Inode>> Lookup(std::string_view name, const vfs::Context& context) override;
+  Result<Ref<vfs::Inode>> Create(std::string_view name, const vfs::NewInode& spec) override;
+  Result<void> Link(std::string_view name, vfs::Inode& target) override;
+  Result<void> Unlink(std::string_view name, vfs::Inode& victim) override;
+  Result<void> RemoveDirectory(std::string_view name, vfs::Inode& victim) override;
+  Result<void> Rename(std::string_view old_name, vfs::Inode& source, vfs::Inode& new_directory, std::string_view new_name,
+                      vfs::Inode* target, unsigned flags) override;
+  Result<Ref<vfs::Inode>> CreateUnnamed(const vfs::NewInode& spec) override;
+  Result<void> ReadDirectory(int open_directory, uint64_t parent_ino, vfs::DirectorySink& sink) override;
+  bool CacheableNames() const override { return !volfs_.options_.live; }
+
+  Result<std::vector<std::byte>> GetXattr(std::string_view name) override;
+  Result<void> SetXattr(std::string_view name, std::span<const std::byte> value, int flags) override;
+  Result<void> RemoveXattr(std::string_view name) override;
+  Result<std::vector<std::string>> ListXattr() override;
+
+  // Opens the host file with open(2)'s flags, copying it up first when it is to be written. Without a context, for tests and
+  // for the file systems built on this one.
+  Result<UniqueFd> OpenFlags(int flags);
+  Result<Ref<VolInode>> LookupName(std::string_view name);
+
+  Layer& layer() const { return *layer_; }
+  const HostKey& key() const { return key_; }
+  uint64_t number() const { return number_; }
+
+ private:
+  friend class VolFs;
+
+  struct Place {
+    Ref<VolInode> parent;
+    std::string name;
+    bool Is(const VolInode& directory, std::string_view other) const { return parent.get() == &directory && name == other; }
+  };
+  struct DirectoryState {
+    DirectoryStack stack;  // topmost first; never empty
+    uint64_t serial = 0;   // names the cached listing; a new one for each change that makes it useless
+  };
+  // A place in the host, valid while `keep` lives and the inode's name does not change.
+  struct Resolved {
+    Ref<OpenDirectory> keep;
+    HostPlace place;
+  };
+
+  void TakeEntry(HostEntry& entry);
+  // Takes over attributes from a new look at the host file (DrvFs).
+  void Refresh(const struct statx& status);
+  void Register();
+  void Unregister();
+  void AddPlace(VolInode& parent, std::string_view name);
+  void DropPlace(const VolInode& parent, std::string_view name);
+  bool HasPlace() const { return place_.parent || pinned_ || volfs_.root_.get() == this || !index_name_.empty(); }
+  // Keeps the host file reachable by an fd of its own.
+  Result<void> Pin(int fd);
+  Result<Resolved> Resolve();
+  // The directory's entry of `layer`, or null.
+  HostDirectory* In(const Layer& layer) const;
+  HostDirectory* UpperDirectory() const { return volfs_.upper() ? In(*volfs_.upper()) : nullptr; }
+  // Its fd for work in it, and in the upper tree.
+  Result<Ref<OpenDirectory>> OpenUpper();
+  // May its listing change from one layer's to a merged one while a guest reads it?
+  bool IsMergeable() const;
+
+  // Makes the file be in the upper tree. EROFS without one.
+  Result<void> CopyUp(bool with_data = true);
+  Result<void> CopyUpOne(bool with_data);
+  Result<void> CopyUpInto(const Resolved& from, const struct statx& status, const std::string& temporary, bool with_data);
+  Result<void> CopyLarge(int from, int to, uint64_t size);
+  Result<void> CopyUserXattrs(const HostPlace& from, const HostPlace& to);
+  Result<void> PublishCopy(const std::string& temporary, const struct statx& status);
+
+  // The record that says what the guest sees, for a host file with `host_mode`.
+  AttributeRecord RecordFor(const Ownership& owner, uint32_t host_mode) const;
+  Result<void> SaveRecord(AttributeRecord record);
+  Result<void> SetOwnership(const Ownership& wanted);
+  Result<void> SetMappedOwnership(const Ownership& wanted);
+  Result<void> ReplaceSymlink(const Ownership& wanted);
+  Result<void> Truncate(uint64_t size);
+  Result<void> Annotate();
+  Result<UniqueFd> OpenNormalising(const HostPlace& place, int flags);
+  Result<void> CheckOpened(int fd) const;
+
+  // Directory operations in the upper tree.
+  Result<void> CheckChangeable(std::string_view name);
+  Result<bool> LowerHas(std::string_view name);
+  Result<void> MakeHostFile(const HostPlace& place, const vfs::NewInode& spec, AttributeRecord& record, bool needs_record);
+  Result<bool> IsWhiteoutAt(const HostPlace& place);
+  // Moves a finished file from the work directory to a name here, over a whiteout if there is one.
+  Result<void> Publish(const std::string& temporary, std::string_view name, bool is_directory);
+  Result<void> RemoveUpperName(std::string_view name, bool lower_has);
+  Result<void> ClearWhiteouts(int directory);
+  Result<bool> IsEmptyMerged();
+  Result<void> PrepareMove(VolInode& moved);
+  Result<void> MoveHost(VolInode& source, const HostPlace& from, const HostPlace& to, bool old_lower,
+                        VolInode& destination, std::string_view new_name, VolInode* target);
+  // Is at a new place after a rename.
+  void Arrive(VolInode& parent, std::string_view name);
+  Result<void> CountLinks(int difference);
+  std::string LowerPath() const;
+  void ListingChanged(std::string_view removed_name = {});
+
+  Result<void> ReadNative(int fd, uint64_t parent_ino, vfs::DirectorySink& sink);
+  Result<void> ReadMerged(int fd, uint64_t parent_ino, vfs::DirectorySink& sink);
+  Result<std::shared_ptr<MergedList>> BuildList(const MergedList* old);
+  Result<void> AddMembers(HostDirectory& directory, MergedList& list, MemberNames& seen);
+
+  VolFs& volfs_;
+  Layer* layer_;
+  HostKey key_;
+  HostKey lower_key_;  // of the lower file before a copy-up; device 0 when there was none
+  uint64_t birth_ = 0;
+  uint64_t number_ = 0;
+  uint32_t host_mode_ = 0;  // st_mode of the host file
+  Ownership owner_{};
+  bool registered_ = false;
+  bool copying_ = false;
+  std::unique_ptr<AttributeRecord> record_;
+  std::unique_ptr<DirectoryState> directory_;  // of directories
+  Place place_;
+  std::vector<Place> other_places_;
+  std::string index_name_;  // in `.usl/index`: a copied-up file that has several names in the lower layers
+  UniqueFd pinned_;
+};
+
+}  // namespace usl::fs

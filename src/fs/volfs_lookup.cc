@@ -1,0 +1,208 @@
+// Names to inodes: through the layers, and from open host files back.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/format.h"
+#include "fs/volfs.h"
+#include "fs/volfs_inode.h"
+
+namespace usl::fs {
+
+bool VolFs::IsReservedName(const VolInode& directory, std::string_view name) const {
+  return name == ".usl" && &directory == root_.get() && layers_.front()->UsesRecords();
+}
+
+Result<std::optional<FoundName>> VolFs::Find(std::span<const Ref<HostDirectory>> stack, std::string_view name) {
+  for (size_t i = 0; i < stack.size(); ++i) {
+    Layer& layer = stack[i]->layer();
+    auto entry = USL_TRY(layer.Probe(cache_, *stack[i], name));
+    if (!entry) continue;
+    // In a single tree 0:0 is a device node like any other.
+    if (IsLayered() && entry->IsWhiteout()) return std::nullopt;
+    FoundName found{&layer, *std::move(entry), {}};
+    if (found.entry.type() == S_IFDIR) {
+      auto directory = MakeRef<HostDirectory>(stack[i], std::string(name), KeyOf(found.entry.status));
+      directory->rule = found.entry.rule;
+      directory->shown_empty = found.entry.shown_empty;
+      found.stack.push_back(std::move(directory));
+      USL_TRY_VOID(FindLowerDirectories(stack.subspan(i + 1), name, found));
+    }
+    return found;
+  }
+  return std::nullopt;
+}
+
+Result<void> VolFs::FindLowerDirectories(std::span<const Ref<HostDirectory>> rest, std::string_view name,
+                                         FoundName& found) {
+  const AttributeRecord* record = found.entry.record.get();
+  if (record && (record->flags & AttributeRecord::kOpaque)) return {};
+  if (record && !record->redirect.empty()) {
+    DirectoryStack below = USL_TRY(FindRedirect(*found.layer, record->redirect));
+    found.stack.insert(found.stack.end(), below.begin(), below.end());
+    return {};
+  }
+  if (rest.empty()) return {};
+  auto below = USL_TRY(Find(rest, name));
+  if (!below || below->entry.type() != S_IFDIR) return {};
+  found.stack.insert(found.stack.end(), below->stack.begin(), below->stack.end());
+  return {};
+}
+
+Result<DirectoryStack> VolFs::FindRedirect(const Layer& above, std::string_view path) {
+  DirectoryStack stack;
+  bool below = false;
+  for (const auto& layer : layers_) {
+    if (below) stack.push_back(layer->root());
+    if (layer.get() == &above) below = true;
+  }
+  while (!path.empty() && !stack.empty()) {
+    size_t end = std::min(path.find('/'), path.size());
+    auto found = USL_TRY(Find(stack, path.substr(0, end)));
+    path.remove_prefix(std::min(end + 1, path.size()));
+    if (!found || found->entry.type() != S_IFDIR) return DirectoryStack{};
+    stack = std::move(found->stack);
+  }
+  return stack;
+}
+
+Result<Ref<VolInode>> VolInode::LookupName(std::string_view name) {
+  if (!IsDirectory()) return Fail(ENOTDIR);
+  if (volfs_.IsReservedName(*this, name)) return Fail(ENOENT);
+  auto found = USL_TRY(volfs_.Find(directory_->stack, name));
+  if (!found) return Fail(ENOENT);
+  return volfs_.MakeInode(*std::move(found), this, name);
+}
+
+Result<Ref<vfs::Inode>> VolInode::Lookup(std::string_view name, const vfs::Context&) {
+  return USL_TRY(LookupName(name));
+}
+
+Result<Ref<VolInode>> VolFs::MakeInode(FoundName found, VolInode* parent, std::string_view name) {
+  HostKey key = KeyOf(found.entry.status);
+  // A lower file of several names may have been copied up by another one of them.
+  bool may_be_indexed = has_upper_ && found.layer != upper() && found.entry.type() != S_IFDIR && found.entry.status.stx_nlink > 1;
+  if (Ref<VolInode> known = FindInode(key)) {
+    bool same = known->type() == found.entry.type() && (!options_.live || known->birth_ == BirthOf(found.entry.status));
+    if (same && !known->IsDirectory()) {
+      if (options_.live) known->Refresh(found.entry.status);
+      known->AddPlace(*parent, name);
+      return known;
+    }
+    if (same && !options_.live && known->place_.Is(*parent, name)) return known;
+    if (same && options_.live) {
+      // The host may have renamed the directory or one above it.
+      known->Refresh(found.entry.status);
+      known->place_ = {Ref<VolInode>(parent), std::string(name)};
+      known->directory_->stack = std::move(found.stack);
+      return known;
+    }
+    if (same && !known->HasPlace()) {
+      known->place_ = {Ref<VolInode>(parent), std::string(name)};
+      known->directory_->stack = std::move(found.stack);
+      return known;
+    }
+    if (same) {
+      // A directory has one place; a second one is a bind mount of the host (of its own parent, perhaps).
+      for (auto& directory : found.stack) directory->shown_empty = true;
+      auto twin = MakeRef<VolInode>(*this, std::move(found), parent, name);
+      return twin;
+    }
+    known->Unregister();
+  }
+  if (may_be_indexed) {
+    if (auto indexed = USL_TRY(FindIndexed(key))) {
+      indexed->AddPlace(*parent, name);
+      return indexed;
+    }
+  }
+  auto inode = MakeRef<VolInode>(*this, std::move(found), parent, name);
+  inode->Register();
+  return inode;
+}
+
+bool VolFs::OwnsHostPath(Layer& layer, const std::string& relative, const HostKey& key) {
+  // Only what the layer's rules let through belongs to it.
+  Ref<HostDirectory> directory = layer.root();
+  std::string_view path = relative;
+  while (!path.empty()) {
+    size_t end = std::min(path.find('/'), path.size());
+    std::string_view part = path.substr(0, end);
+    path.remove_prefix(std::min(end + 1, path.size()));
+    auto entry = layer.Probe(cache_, *directory, part);
+    if (!entry || !*entry) return false;
+    HostEntry& found = **entry;
+    if (path.empty()) return KeyOf(found.status) == key;
+    auto next = MakeRef<HostDirectory>(directory, std::string(part), KeyOf(found.status));
+    next->rule = found.rule;
+    next->shown_empty = found.shown_empty;
+    directory = std::move(next);
+  }
+  return directory->key() == key;
+}
+
+Ref<VolInode> VolFs::MakeDetached(Layer& layer, int fd) {
+  FoundName found;
+  found.layer = &layer;
+  auto entry = layer.ProbePlace({fd, ""});
+  if (!entry) return nullptr;
+  found.entry = *std::move(entry);
+  if (found.entry.type() == S_IFDIR) {
+    // Its stack is itself alone: nothing can be looked up in a removed directory.
+    auto alone = MakeRef<HostDirectory>(layer.root(), "", KeyOf(found.entry.status));
+    alone->shown_empty = true;
+    found.stack.push_back(std::move(alone));
+  }
+  auto inode = MakeRef<VolInode>(*this, std::move(found), nullptr, "");
+  if (!inode->Pin(fd)) return nullptr;
+  inode->Register();
+  return inode;
+}
+
+Ref<vfs::Inode> VolFs::FindByPath(const std::string& path, int fd, const struct stat& status) {
+  constexpr std::string_view kDeleted = " (deleted)";
+  // A directory that was removed has nlink 0 on most file systems; trust the suffix only with it.
+  bool deleted = status.st_nlink == 0 && path.ends_with(kDeleted);
+  for (const auto& layer : layers_) {
+    std::string text = deleted ? path.substr(0, path.size() - kDeleted.size()) : path;
+    auto relative = layer->RelativePath(text);
+    if (!relative) continue;
+    if (deleted) {
+      if (layer->owners() == Owners::kHost) continue;
+      return MakeDetached(*layer, fd);
+    }
+    Ref<VolInode> inode = root_;
+    std::string_view rest = *relative;
+    while (!rest.empty() && inode) {
+      size_t end = std::min(rest.find('/'), rest.size());
+      auto next = inode->LookupName(rest.substr(0, end));
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+      inode = next ? *next : nullptr;
+    }
+    HostKey key = KeyOf(status);
+    if (inode && (inode->key_ == key || (inode->number_ == Number(key) && inode->layer_ == upper()))) return inode;
+    if (OwnsHostPath(*layer, *relative, key)) return MakeDetached(*layer, fd);
+  }
+  return nullptr;
+}
+
+Ref<vfs::Inode> VolFs::FindByHostFile(int fd, const struct stat& status) {
+  HostKey key = KeyOf(status);
+  if (!KnowsDevice(key.device)) return nullptr;
+  if (Ref<VolInode> known = FindInode(key)) {
+    bool same = true;
+    if (options_.live) {
+      auto now = Stat({fd, ""});
+      same = now && BirthOf(*now) == known->birth_;
+    }
+    if (same) {
+      if (!known->HasPlace() && !known->Pin(fd)) return nullptr;
+      return known;
+    }
+    known->Unregister();
+  }
+  auto path = ReadHostLink({AT_FDCWD, FdPath(fd).c_str()});
+  if (!path) return nullptr;
+  return FindByPath(*path, fd, status);
+}
+
+}  // namespace usl::fs

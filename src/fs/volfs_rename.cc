@@ -1,0 +1,197 @@
+// Renaming, and removing directories.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "fs/volfs_inode.h"
+#include "fs/volfs_list.h"
+
+namespace usl::fs {
+
+Result<bool> VolInode::IsEmptyMerged() {
+  auto list = USL_TRY(BuildList(nullptr));
+  return list->entries.empty();
+}
+
+Result<void> VolInode::ClearWhiteouts(int directory) {
+  std::vector<std::string> names;
+  USL_TRY_VOID(ForEachEntry(directory, [&](const char* name, uint64_t, unsigned char) {
+    names.emplace_back(name);
+    return true;
+  }));
+  for (const std::string& name : names) {
+    HostPlace place{directory, name.c_str()};
+    // Only what nobody sees is removed: anything else means the tree was changed behind the kernel's back.
+    if (!USL_TRY(IsWhiteoutAt(place))) return Fail(ENOTEMPTY);
+    if (::unlinkat(directory, name.c_str(), 0) < 0) return FailErrno();
+  }
+  return {};
+}
+
+Result<void> VolInode::RemoveDirectory(std::string_view name, vfs::Inode& victim_inode) {
+  USL_TRY_VOID(CheckChangeable(name));
+  auto& victim = static_cast<VolInode&>(victim_inode);
+  if (!victim.IsDirectory()) return Fail(ENOTDIR);
+  bool layered = volfs_.IsLayered();
+  bool lower_has = USL_TRY(LowerHas(name));
+  if (layered && !USL_TRY(victim.IsEmptyMerged())) return Fail(ENOTEMPTY);
+  // Whoever is in the directory, or has it open, goes on by an fd.
+  Resolved at = USL_TRY(victim.Resolve());
+  UniqueFd keep = USL_TRY(OpenHost(at.place, O_PATH | O_DIRECTORY));
+
+  Ref<OpenDirectory> open = USL_TRY(OpenUpper());
+  ComponentName component(name);
+  HostPlace place{open->fd(), component.c_str()};
+  HostDirectory* upper_victim = victim.UpperDirectory();
+  if (!upper_victim) {
+    USL_TRY_VOID(Annotate());
+    USL_TRY_VOID(volfs_.LinkWhiteout(place));
+  } else if (!lower_has && !(layered && victim.record_ && (victim.record_->flags & AttributeRecord::kAnnotated))) {
+    if (::unlinkat(place.fd, place.name, AT_REMOVEDIR) < 0) return FailErrno();
+  } else {
+    // It may hold whiteouts: moved away whole in one step, then cleaned up.
+    Ref<OpenDirectory> work = USL_TRY(volfs_.Work());
+    std::string temporary = volfs_.TemporaryName();
+    HostPlace moved{work->fd(), temporary.c_str()};
+    if (lower_has) {
+      USL_TRY_VOID(Annotate());
+      USL_TRY_VOID(volfs_.LinkWhiteout(moved));
+      USL_TRY_VOID(RenameHost(moved, place, RENAME_EXCHANGE));
+    } else {
+      USL_TRY_VOID(RenameHost(place, moved, RENAME_NOREPLACE));
+    }
+    USL_TRY_VOID(ClearWhiteouts(keep.get()));
+    ::unlinkat(work->fd(), temporary.c_str(), AT_REMOVEDIR);
+  }
+  ListingChanged(name);
+  victim.DropPlace(*this, name);
+  // Nothing of it can be found by name any more; its number may be given to another directory once the fd is closed.
+  victim.pinned_ = std::move(keep);
+  for (auto& directory : victim.directory_->stack) directory->shown_empty = true;
+  volfs_.upper()->store().Removed(victim.key_);
+  return {};
+}
+
+std::string VolInode::LowerPath() const {
+  if (record_ && !record_->redirect.empty()) return record_->redirect;
+  if (!place_.parent) return {};
+  std::string parent = place_.parent->LowerPath();
+  return parent.empty() ? place_.name : parent + "/" + place_.name;
+}
+
+// Before a directory gets another name: its lower parts must go with it, and those of the new name must not show.
+Result<void> VolInode::PrepareMove(VolInode& moved) {
+  if (!volfs_.IsLayered() || !moved.IsDirectory()) return {};
+  AttributeRecord record = moved.record_ ? *moved.record_ : AttributeRecord{};
+  bool has_lower = moved.directory_->stack.size() > 1;
+  if (has_lower) {
+    record.redirect = moved.LowerPath();
+  } else {
+    // Something of the new name may lie below, now or behind a whiteout that will be gone then.
+    std::span<const Ref<HostDirectory>> below = std::span(directory_->stack);
+    if (&below.front()->layer() == volfs_.upper()) below = below.subspan(1);
+    if (!below.empty()) record.flags |= AttributeRecord::kOpaque;
+  }
+  return moved.SaveRecord(std::move(record));
+}
+
+Result<void> VolInode::Rename(std::string_view old_name, vfs::Inode& source_inode, vfs::Inode& directory_inode,
+                              std::string_view new_name, vfs::Inode* target_inode, unsigned flags) {
+  USL_TRY_VOID(CheckChangeable(old_name));
+  if (&directory_inode.file_system() != &volfs_) return Fail(EXDEV);
+  auto& destination = static_cast<VolInode&>(directory_inode);
+  auto& source = static_cast<VolInode&>(source_inode);
+  auto* target = static_cast<VolInode*>(target_inode);
+  USL_TRY_VOID(destination.CheckChangeable(new_name));
+  bool exchange = flags & RENAME_EXCHANGE;
+  if (exchange && !target) return Fail(ENOENT);
+  if ((flags & RENAME_NOREPLACE) && target) return Fail(EEXIST);
+  // Two names of one file: rename(2) does nothing.
+  if (target == &source) return {};
+  ComponentName old_component(old_name), new_component(new_name);
+  if (!old_component.IsValid() || !new_component.IsValid()) return Fail(ENAMETOOLONG);
+
+  USL_TRY_VOID(source.CopyUp());
+  Ref<OpenDirectory> old_open = USL_TRY(OpenUpper());
+  Ref<OpenDirectory> new_open = USL_TRY(destination.OpenUpper());
+  HostPlace from{old_open->fd(), old_component.c_str()}, to{new_open->fd(), new_component.c_str()};
+  bool old_lower = USL_TRY(LowerHas(old_name));
+  // Members that are not what they look like take the mark with them.
+  auto is_marked = [](const VolInode& inode) { return inode.record_ && (inode.record_->type || inode.record_->origin); };
+  if (is_marked(source)) USL_TRY_VOID(destination.Annotate());
+  UniqueFd replaced;
+  if (target && !exchange && target->IsDirectory()) {
+    // Whoever is in the directory that disappears goes on by an fd.
+    Resolved at = USL_TRY(target->Resolve());
+    replaced = USL_TRY(OpenHost(at.place, O_PATH | O_DIRECTORY));
+  }
+  if (exchange) {
+    USL_TRY_VOID(target->CopyUp());
+    if (is_marked(*target)) USL_TRY_VOID(Annotate());
+    USL_TRY_VOID(destination.PrepareMove(source));
+    USL_TRY_VOID(PrepareMove(*target));
+    USL_TRY_VOID(RenameHost(from, to, RENAME_EXCHANGE));
+  } else {
+    USL_TRY_VOID(destination.PrepareMove(source));
+    USL_TRY_VOID(MoveHost(source, from, to, old_lower, destination, new_name, target));
+    if ((flags & RENAME_WHITEOUT) && !old_lower) {
+      USL_TRY_VOID(Annotate());
+      USL_TRY_VOID(volfs_.LinkWhiteout(from));
+    }
+  }
+
+  ListingChanged(exchange ? std::string_view{} : old_name);
+  destination.ListingChanged();
+  if (target) {
+    target->DropPlace(destination, new_name);
+    if (exchange) {
+      target->Arrive(*this, old_name);
+    } else if (replaced) {
+      target->pinned_ = std::move(replaced);
+    } else if (!target->HasPlace()) {
+      target->Unregister();
+    }
+  }
+  source.DropPlace(*this, old_name);
+  source.Arrive(destination, new_name);
+  return {};
+}
+
+void VolInode::Arrive(VolInode& parent, std::string_view name) {
+  AddPlace(parent, name);
+  if (!directory_) return;
+  if (HostDirectory* own = UpperDirectory()) {
+    own->Move(Ref<HostDirectory>(parent.UpperDirectory()), std::string(name));
+  }
+}
+
+// Called on the old directory. After a crash the file is under its old name or under its new one; where it replaces another
+// file and uncovers a lower one, it may be seen under both.
+Result<void> VolInode::MoveHost(VolInode& source, const HostPlace& from, const HostPlace& to, bool old_lower,
+                                VolInode& destination, std::string_view new_name, VolInode* target) {
+  if (target && target->IsDirectory() && volfs_.IsLayered()) {
+    // Its whiteouts and lower parts: the ordinary removal deals with them and leaves nothing, or a whiteout.
+    USL_TRY_VOID(destination.RemoveDirectory(new_name, *target));
+    target = nullptr;
+  }
+  bool counted = target && target->record_ && target->record_->links;
+  bool in_memory = target && volfs_.upper()->store().KeepsUserXattrs();
+  bool is_last = in_memory && USL_TRY(target->GetAttributes()).nlink <= 1;
+  bool over_whiteout = USL_TRY(IsWhiteoutAt(to));
+  if (old_lower) USL_TRY_VOID(Annotate());
+  if (old_lower && !target) {
+    // A whiteout waits at the new name, where nothing shows anyway, and changes places with the file.
+    if (!over_whiteout) USL_TRY_VOID(volfs_.LinkWhiteout(to));
+    USL_TRY_VOID(RenameHost(from, to, RENAME_EXCHANGE));
+  } else if (over_whiteout && source.IsDirectory()) {
+    USL_TRY_VOID(RenameHost(from, to, RENAME_EXCHANGE));
+    if (::unlinkat(from.fd, from.name, 0) < 0) return FailErrno();
+  } else {
+    USL_TRY_VOID(RenameHost(from, to, 0));
+    if (old_lower) USL_TRY_VOID(volfs_.LinkWhiteout(from));
+  }
+  if (counted) USL_TRY_VOID(target->CountLinks(-1));
+  if (is_last) volfs_.upper()->store().Removed(target->key_);
+  return {};
+}
+
+}  // namespace usl::fs
