@@ -78,7 +78,9 @@ class PtsInode final : public SyntheticInode {
     if (change.gid) terminal->gid = *change.gid;
     return {};
   }
+  // An O_PATH descriptor is Vfs's to make: it must not open the terminal.
   Result<UniqueFd> Open(int flags, const vfs::Context&) override {
+    if (flags & O_PATH) return Fail(EOPNOTSUPP);
     const DevPts::Terminal* terminal = Find();
     if (!terminal) return Fail(EIO);
     return pts_.Open(*terminal, flags);
@@ -104,7 +106,9 @@ class PtmxInode final : public SyntheticInode {
     attributes.rdev = kMasterDevice;
     return attributes;
   }
-  Result<UniqueFd> Open(int flags, const vfs::Context& context) override { return pts_.OpenMaster(flags, context); }
+  Result<UniqueFd> Open(int flags, const vfs::Context& context) override {
+    return flags & O_PATH ? Fail(EOPNOTSUPP) : pts_.OpenMaster(flags, context);
+  }
 
  private:
   DevPts& pts_;

@@ -148,7 +148,7 @@ class PidHostFile final : public SyntheticInode, public ProcBound {
       : SyntheticInode(proc, std::move(path), entry.mode), ProcBound(proc, id), entry_(entry) {}
 
   Result<UniqueFd> Open(int flags, const vfs::Context& context) override {
-    if (flags & O_PATH) return proc().MakeContentFd(path(), {}, flags);
+    if (flags & O_PATH) return Fail(EOPNOTSUPP);
     const int access = flags & O_ACCMODE;
     if (access != O_RDONLY && !(entry_.mode & 0200)) return Fail(EACCES);
     if (entry_.kind == kRefused) return Fail(EACCES);

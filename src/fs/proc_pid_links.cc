@@ -81,7 +81,7 @@ class NsLink final : public SyntheticInode, public ProcBound {
   bool IsMagicLink() const override { return true; }
   Result<UniqueFd> Follow(const vfs::Context& context, vfs::Path&) override {
     // setns(2) finds the name again by PathOfHostFile().
-    return proc().MakeContentFd(format("{}{}", kNamespaceObjectPath, USL_TRY(ReadLink(context))), {}, O_RDONLY);
+    return proc().NamespaceFd(format("{}{}", kNamespaceObjectPath, USL_TRY(ReadLink(context))));
   }
 
  protected:

@@ -73,8 +73,9 @@ std::vector<ProcMount> ListMounts(vfs::Vfs& vfs, const vfs::MountNamespace& moun
   std::vector<ProcMount> list;
   for (const Ref<vfs::Mount>& mount : mounts.List()) {
     ProcMount entry;
-    entry.mount_point = vfs.PathText(vfs::Path{mount, mount->root()}, root);
-    if (!entry.mount_point.starts_with('/')) continue;  // outside the reader's root
+    auto mount_point = vfs.WorkingDirectoryText(vfs::Path{mount, mount->root()}, root);
+    if (!mount_point || !mount_point->starts_with('/')) continue;  // outside the reader's root
+    entry.mount_point = *std::move(mount_point);
     entry.id = mount->id();
     entry.parent_id = mount->parent() ? mount->parent()->id() : mount->id();
     entry.device = mount->file_system().device();

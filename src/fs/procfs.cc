@@ -127,6 +127,18 @@ Ref<vfs::Inode> ProcFs::WalkPath(std::string_view path) {
   return SyntheticFileSystem::WalkPath(path);
 }
 
+Result<UniqueFd> ProcFs::NamespaceFd(const std::string& path) {
+  constexpr size_t kMaxKept = 64;  // guests may make namespaces without end
+  auto found = namespaces_.find(path);
+  if (found == namespaces_.end()) {
+    if (namespaces_.size() >= kMaxKept) namespaces_.clear();
+    found = namespaces_.emplace(path, USL_TRY(MakeContentFd(path, {}, O_RDONLY))).first;
+  }
+  UniqueFd fd(fcntl(found->second.get(), F_DUPFD_CLOEXEC, 0));
+  if (!fd) return FailErrno();
+  return fd;
+}
+
 std::vector<dev_t> ProcFs::HostDevices() const {
   std::vector<dev_t> devices = SyntheticFileSystem::HostDevices();
   devices.push_back(host_proc_device_);

@@ -56,6 +56,8 @@ class ProcFs final : public SyntheticFileSystem {
   // Sysctl values that guests wrote, by path ("/sys/vm/swappiness").
   std::map<std::string, std::string, std::less<>>& sysctls() { return sysctls_; }
 
+  // A descriptor that stands for a namespace; the same object each time, so that programs may compare by stat(2).
+  Result<UniqueFd> NamespaceFd(const std::string& path);
   MirrorPolicy& net_policy() { return net_policy_; }  // of /proc/sys/net
 
   Ref<vfs::Inode> WalkPath(std::string_view path) override;
@@ -73,6 +75,7 @@ class ProcFs final : public SyntheticFileSystem {
   dev_t host_proc_device_ = 0;
   std::map<uint64_t, int> virtual_oom_adjustments_;
   std::map<std::string, std::string, std::less<>> sysctls_;
+  std::map<std::string, UniqueFd> namespaces_;
   MirrorPolicy net_policy_;
 };
 

@@ -138,11 +138,11 @@ Result<UniqueFd> SyntheticFileSystem::MakeContentFd(const std::string& path, std
     if (count < 0) return FailErrno();
     content.remove_prefix(static_cast<size_t>(count));
   }
-  if ((flags & O_PATH) || (flags & O_ACCMODE) == O_RDONLY) {
+  if ((flags & O_ACCMODE) == O_RDONLY) {
     // A second wall: the fd is read-only already, and reopening it is served.
     fcntl(memfd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
   }
-  const int kept = O_ACCMODE | O_APPEND | O_NONBLOCK | O_PATH;
+  const int kept = O_ACCMODE | O_APPEND | O_NONBLOCK;
   UniqueFd donated(open(FdPath(memfd.get()).c_str(), (flags & kept) | O_CLOEXEC));
   if (!donated) return FailErrno();
   return donated;
@@ -189,7 +189,7 @@ Result<void> SyntheticFile::Write(const WriterContext&, std::string_view) {
 }
 
 Result<UniqueFd> SyntheticFile::Open(int flags, const vfs::Context& context) {
-  if (flags & O_PATH) return synthetic().MakeContentFd(path(), {}, flags);
+  if (flags & O_PATH) return Fail(EOPNOTSUPP);  // Vfs has handles for these
   const int access = flags & O_ACCMODE;
   WriteWatcher* watcher = synthetic().instance().watcher;
   if (access != O_RDONLY && (!IsWritable() || !watcher)) return Fail(EACCES);
@@ -223,7 +223,7 @@ Result<void> GeneratedFile::Write(const WriterContext& writer, std::string_view 
 }
 
 Result<UniqueFd> HostFile::Open(int flags, const vfs::Context&) {
-  if (flags & O_PATH) return synthetic().MakeContentFd(path(), {}, flags);
+  if (flags & O_PATH) return Fail(EOPNOTSUPP);  // Vfs has handles for these
   if ((flags & O_ACCMODE) != O_RDONLY) return Fail(EACCES);
   return OpenForKernel();
 }
