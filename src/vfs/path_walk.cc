@@ -173,11 +173,16 @@ Result<void> PathWalker::FollowLink(const Path& link, bool is_last) {
   if ((resolve_ & RESOLVE_NO_SYMLINKS) || (link.mount->flags() & MS_NOSYMFOLLOW)) return Fail(ELOOP);
   if (inode.IsMagicLink()) return FollowMagicLink(link);
   // The text is put in front of what is left; a trailing slash behind the link counts for its target.
-  std::string text = USL_TRY(inode.ReadLink(context_));
-  if (text.empty()) return Fail(ENOENT);
-  const bool absolute = text.front() == '/';
+  auto read = inode.ReadLink(context_);
+  if (!read) return Fail(read.error());
+  const std::string_view target = *read;
+  if (target.empty()) return Fail(ENOENT);
+  const bool absolute = target.starts_with('/');
+  std::string text;
+  text.reserve(target.size() + 1 + rest_.size());
+  text += target;
   if (!is_last || trailing_slash_) text += '/';
-  text += rest_;
+  text += rest_;  // which may be part of buffer_
   buffer_ = std::move(text);
   rest_ = WithoutLeadingSlashes(buffer_);
   if (is_last) jumped_ = true;
