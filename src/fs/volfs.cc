@@ -98,6 +98,7 @@ Result<void> VolFs::OpenTrees() {
     if (entry->type() == S_IFDIR) return Fail(EISDIR);
     found.entry = *std::move(entry);
     root_ = MakeRef<VolInode>(*this, std::move(found), nullptr, "");
+    root_->Register();
     ComponentName name(options_.single_file);
     UniqueFd fd = USL_TRY(OpenHost({layers_.front()->root_fd(), name.c_str()}, O_PATH | O_NOFOLLOW));
     USL_TRY_VOID(root_->Pin(fd.get()));
@@ -105,9 +106,10 @@ Result<void> VolFs::OpenTrees() {
   }
   found.entry = USL_TRY(found.layer->ProbePlace({found.layer->root_fd(), ""}));
   // A new upper tree over lower layers: its root looks as theirs does.
-  bool fresh = has_upper_ && IsLayered() && !found.entry.record;
+  bool fresh = has_upper_ && IsLayered() && !Stat({layers_.front()->root_fd(), kPrivate});
   for (const auto& layer : layers_) found.stack.push_back(layer->root());
   root_ = MakeRef<VolInode>(*this, std::move(found), nullptr, "");
+  root_->Register();
   cursor_bits_ = ProbeCursorBits(layers_.front()->root_fd());
   for (const auto& layer : layers_) cursor_bits_ = std::min(cursor_bits_, ProbeCursorBits(layer->root_fd()));
   if (has_upper_ && options_.exclusive) USL_TRY_VOID(EmptyWork());
@@ -115,6 +117,7 @@ Result<void> VolFs::OpenTrees() {
     HostEntry lower = USL_TRY(layers_[1]->ProbePlace({layers_[1]->root_fd(), ""}));
     Ownership owner = layers_[1]->OwnershipOf(lower.status, lower.record.get());
     USL_TRY_VOID(root_->SetOwnership(owner));
+    USL_TRY(Work());
   }
   return {};
 }

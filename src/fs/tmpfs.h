@@ -1,0 +1,30 @@
+// tmpfs: VolFs over a fresh private directory of a memory file system, with attribute records in memory. Gone with the last
+// reference to it, or when the next tmpfs is made after a kernel that died.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/ref.h"
+#include "base/result.h"
+#include "vfs/file_system.h"
+
+namespace usl::fs {
+
+struct TmpFsOptions {
+  std::optional<uint64_t> size;    // bytes, as statfs shows them; absent: half of the host's memory
+  std::optional<uint64_t> inodes;  // as statfs shows them
+  mode_t mode = 01777;
+  uid_t uid = 0;
+  gid_t gid = 0;
+  // Where the private directory is made; empty: /dev/shm, or `fallback_directory` where that is missing or full.
+  std::string host_directory;
+  std::string fallback_directory;
+  std::string source = "tmpfs";
+};
+
+// Errors of mkdir(2) in the host directory. The size is shown and not enforced: the host's own limit of the memory file
+// system is what stops a guest (ENOSPC).
+Result<Ref<vfs::FileSystem>> MakeTmpFs(const TmpFsOptions& options);
+
+}  // namespace usl::fs
