@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <functional>
+
 #include "fs/device_pts.h"
 
 namespace usl::fs {
@@ -46,14 +48,20 @@ void RegisterDevices(vfs::DeviceTable& devices, DevPts& devpts) {
                        return fd;
                      });
   }
-  devices.Register(S_IFCHR, makedev(5, 0), [&devpts](const vfs::Path&, int flags, const vfs::Context& context) {
-    return devpts.OpenControllingTerminal(context.thread_group, flags);
+  using Terminal = std::function<Result<UniqueFd>(DevPts&, int flags, const vfs::Context&)>;
+  const auto add = [&](unsigned minor, Terminal open_terminal) {
+    devices.Register(S_IFCHR, makedev(5, minor),
+                     [self = devpts.self(), open_terminal = std::move(open_terminal)](
+                         const vfs::Path&, int flags, const vfs::Context& context) -> Result<UniqueFd> {
+                       if (!*self) return Fail(ENXIO);
+                       return open_terminal(**self, flags, context);
+                     });
+  };
+  add(0, [](DevPts& pts, int flags, const vfs::Context& context) {
+    return pts.OpenControllingTerminal(context.thread_group, flags);
   });
-  devices.Register(S_IFCHR, makedev(5, 1),
-                   [&devpts](const vfs::Path&, int flags, const vfs::Context&) { return devpts.OpenConsole(flags); });
-  devices.Register(S_IFCHR, makedev(5, 2), [&devpts](const vfs::Path&, int flags, const vfs::Context& context) {
-    return devpts.OpenMaster(flags, context);
-  });
+  add(1, [](DevPts& pts, int flags, const vfs::Context&) { return pts.OpenConsole(flags); });
+  add(2, [](DevPts& pts, int flags, const vfs::Context& context) { return pts.OpenMaster(flags, context); });
 }
 
 Result<void> PopulateDev(vfs::Vfs& vfs, const vfs::Context& context, const vfs::Path& dev) {

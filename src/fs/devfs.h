@@ -11,7 +11,7 @@ namespace usl::fs {
 class DevPts;
 
 // Registers null, zero, full, random, urandom (the host's), tty (the caller's controlling terminal), console and ptmx.
-// `devpts` outlives the table.
+// They fail with ENXIO once `devpts` is gone.
 void RegisterDevices(vfs::DeviceTable& devices, DevPts& devpts);
 
 // Makes the nodes, links and mount points (pts, shm, mqueue) in `dev`, the root of an empty writable file system

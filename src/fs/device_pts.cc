@@ -147,7 +147,7 @@ DevPts::DevPts(const SyntheticInstance& instance, vfs::DeviceTable& devices)
     : SyntheticFileSystem("devpts", DEVPTS_SUPER_MAGIC, instance), devices_(devices) {}
 
 DevPts::~DevPts() {
-  for (const auto& [rdev, terminal] : terminals_) devices_.Register(S_IFCHR, rdev, nullptr);
+  *self_ = nullptr;
 }
 
 Ref<DevPts> DevPts::Create(const SyntheticInstance& instance, vfs::DeviceTable& devices) {
@@ -200,10 +200,10 @@ Result<void> DevPts::Add(UniqueFd node, UniqueFd fallback, uid_t uid) {
   terminals_.insert_or_assign(status.st_rdev, std::move(terminal));
   devices_.Register(
       S_IFCHR, status.st_rdev,
-      [this, rdev = status.st_rdev](const vfs::Path&, int flags, const vfs::Context&) -> Result<UniqueFd> {
-        const Terminal* found = Find(rdev);
+      [self = self(), rdev = status.st_rdev](const vfs::Path&, int flags, const vfs::Context&) -> Result<UniqueFd> {
+        const Terminal* found = *self ? (*self)->Find(rdev) : nullptr;
         if (!found) return Fail(EIO);
-        return Open(*found, flags);
+        return (*self)->Open(*found, flags);
       });
   return {};
 }

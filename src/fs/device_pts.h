@@ -7,6 +7,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 
 #include "fs/synthetic_directory.h"
 #include "vfs/device_table.h"
@@ -15,7 +16,8 @@ namespace usl::fs {
 
 class DevPts final : public SyntheticFileSystem {
  public:
-  // Slaves register themselves in `devices`; both arguments outlive the file system.
+  // Slaves register themselves in `devices`, which lives while files are opened through this file system; `instance`
+  // outlives it.
   static Ref<DevPts> Create(const SyntheticInstance& instance, vfs::DeviceTable& devices);
 
   // ptmx: a new master. Its slave belongs to the opener (fsuid), group tty, mode 0620.
@@ -33,6 +35,8 @@ class DevPts final : public SyntheticFileSystem {
   // Makes a terminal that the host made (the session's own pty, or the user's terminal where it is handed through)
   // known here, as owned by `uid`. `console`: it is /dev/console too. ENOTTY.
   Result<void> AddTerminal(int slave, uid_t uid, bool console);
+  // For drivers: null once the file system is gone.
+  std::shared_ptr<DevPts* const> self() const { return self_; }
   // The numbers of living slaves.
   std::vector<unsigned> Numbers();
 
@@ -66,6 +70,8 @@ class DevPts final : public SyntheticFileSystem {
   void Sweep();
 
   vfs::DeviceTable& devices_;
+  // What the drivers in the table hold: null once this file system is gone, in whatever order the two end.
+  std::shared_ptr<DevPts*> self_ = std::make_shared<DevPts*>(this);
   std::map<dev_t, Terminal> terminals_;
   dev_t console_ = 0;
   uint64_t next_serial_ = 1;

@@ -48,9 +48,9 @@ Result<std::string> ReadProcMounts(const ProcRead& read) {
 Result<std::string> ReadProcMountInfo(const ProcRead& read) {
   std::string out;
   for (const ProcMount& mount : read.proc.guests().Mounts(read.target.id.pid)) {
-    // One peer group for each shared mount: propagation stays within one namespace.
     std::string propagation;
-    if (mount.propagation & MS_SHARED) propagation = format(" shared:{}", mount.id);
+    if (mount.peer_group) propagation = format(" shared:{}", mount.peer_group);
+    if (mount.master_group) propagation += format(" master:{}", mount.master_group);
     if (mount.propagation & MS_UNBINDABLE) propagation += " unbindable";
     out += format("{} {} {}:{} {} {} {}{} - {} {} {}\n", mount.id, mount.parent_id, major(mount.device),
                   minor(mount.device), EscapeOctal(mount.root, kMangled), EscapeOctal(mount.mount_point, kMangled),
@@ -87,6 +87,8 @@ std::vector<ProcMount> ListMounts(vfs::Vfs& vfs, const vfs::MountNamespace& moun
     entry.flags = mount->flags();
     if (mount->file_system().IsReadOnly()) entry.flags |= MS_RDONLY;
     entry.propagation = mount->propagation();
+    entry.peer_group = mount->peer_group();
+    entry.master_group = mount->master_group();
     entry.type = mount->file_system().type_name();
     entry.source = mount->file_system().source();
     entry.options = mount->file_system().options();

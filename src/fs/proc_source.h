@@ -47,6 +47,7 @@ struct ProcMount {
   std::string mount_point;  // from the reader's root
   unsigned flags = 0;       // MS_*
   unsigned propagation = 0;
+  uint32_t peer_group = 0, master_group = 0;  // 0 = none
   std::string type, source, options;
 };
 

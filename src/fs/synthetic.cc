@@ -202,11 +202,18 @@ Result<UniqueFd> SyntheticFile::Open(int flags, const vfs::Context& context) {
 
   UniqueFd own(open(FdPath(donated.get()).c_str(), O_RDONLY | O_CLOEXEC));
   if (!own) return FailErrno();
-  auto apply = [self = Ref<SyntheticFile>(this), writer = WriterContext(context)](std::string_view data) {
-    const auto done = self->Write(writer, data);
+  // The guest may hold the descriptor longer than the file system is mounted. Members die in reverse order.
+  struct Pending {
+    Ref<SyntheticFileSystem> file_system;
+    Ref<SyntheticFile> file;
+    WriterContext writer;
+  };
+  auto apply = [pending = Pending{Ref<SyntheticFileSystem>(&synthetic()), Ref<SyntheticFile>(this),
+                                  WriterContext(context)}](std::string_view data) {
+    const auto done = pending.file->Write(pending.writer, data);
     if (!done) {
       Log(LogLevel::kInfo, "a write to {} {} was refused (errno {}); the writer was not told",
-          self->file_system().type_name(), self->path(), done.error().code());
+          pending.file_system->type_name(), pending.file->path(), done.error().code());
     }
   };
   USL_TRY_VOID(watcher->Watch(std::move(own), std::move(content), std::move(apply)));
