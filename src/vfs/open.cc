@@ -185,8 +185,8 @@ Result<OpenedFile> Vfs::OpenFound(const Context& context, const Path& path, int 
     // Who creates a file may open it whatever its mode says.
     flags &= ~O_TRUNC;
   } else if (!(flags & O_PATH)) {
-    if (!inode->IsRegular()) flags &= ~O_TRUNC;
     USL_TRY_VOID(CheckMayOpen(context, path, flags));
+    if (!inode->IsRegular()) flags &= ~O_TRUNC;
     if (inode->IsRegular() && (OpensForWriting(flags) || (flags & O_TRUNC))) {
       USL_TRY_VOID(DropPrivileges(context, *inode));
     }
