@@ -123,6 +123,8 @@ class VolInode final : public vfs::Inode {
   Result<void> ClearWhiteouts(int directory);
   Result<bool> IsEmptyMerged();
   Result<void> PrepareMove(VolInode& moved);
+  // A copied-up file that is here by the index only gets the name in the upper tree.
+  Result<void> MakeIndexedName(VolInode& inode, const HostPlace& place);
   Result<void> MoveHost(VolInode& source, const HostPlace& from, const HostPlace& to, bool old_lower,
                         VolInode& destination, std::string_view new_name, VolInode* target);
   // Is at a new place after a rename.

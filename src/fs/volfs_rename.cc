@@ -78,6 +78,15 @@ std::string VolInode::LowerPath() const {
   return parent.empty() ? place_.name : parent + "/" + place_.name;
 }
 
+Result<void> VolInode::MakeIndexedName(VolInode& inode, const HostPlace& place) {
+  if (inode.index_name_.empty()) return {};
+  Ref<OpenDirectory> index = USL_TRY(volfs_.Index(false));
+  if (!index) return Fail(ESTALE);
+  USL_TRY_VOID(Annotate());
+  if (::linkat(index->fd(), inode.index_name_.c_str(), place.fd, place.name, 0) < 0 && errno != EEXIST) return FailErrno();
+  return {};
+}
+
 // Before a directory gets another name: its lower parts must go with it, and those of the new name must not show.
 Result<void> VolInode::PrepareMove(VolInode& moved) {
   if (!volfs_.IsLayered() || !moved.IsDirectory()) return {};
@@ -115,6 +124,7 @@ Result<void> VolInode::Rename(std::string_view old_name, vfs::Inode& source_inod
   Ref<OpenDirectory> new_open = USL_TRY(destination.OpenUpper());
   HostPlace from{old_open->fd(), old_component.c_str()}, to{new_open->fd(), new_component.c_str()};
   bool old_lower = USL_TRY(LowerHas(old_name));
+  USL_TRY_VOID(MakeIndexedName(source, from));
   // Members that are not what they look like take the mark with them.
   auto is_marked = [](const VolInode& inode) { return inode.record_ && (inode.record_->type || inode.record_->origin); };
   if (is_marked(source)) USL_TRY_VOID(destination.Annotate());
@@ -126,6 +136,7 @@ Result<void> VolInode::Rename(std::string_view old_name, vfs::Inode& source_inod
   }
   if (exchange) {
     USL_TRY_VOID(target->CopyUp());
+    USL_TRY_VOID(destination.MakeIndexedName(*target, to));
     if (is_marked(*target)) USL_TRY_VOID(Annotate());
     USL_TRY_VOID(destination.PrepareMove(source));
     USL_TRY_VOID(PrepareMove(*target));
