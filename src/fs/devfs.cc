@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "fs/device_pts.h"
@@ -64,6 +65,30 @@ void RegisterDevices(vfs::DeviceTable& devices, DevPts& devpts) {
   add(2, [](DevPts& pts, int flags, const vfs::Context& context) { return pts.OpenMaster(flags, context); });
 }
 
+void DeviceNodes::Add(const char* host_path, const vfs::Path& place) {
+  struct stat status;
+  if (stat(host_path, &status) != 0 || !S_ISCHR(status.st_mode) || !place.inode()) return;
+  nodes_.push_back({status.st_dev, status.st_rdev, status.st_ino, Ref<vfs::FileSystem>(&place.inode()->file_system()),
+                    place.dentry->inode()});
+}
+
+Ref<vfs::Inode> DeviceNodes::FindByHostFile(int, const struct stat& status) {
+  if (!S_ISCHR(status.st_mode)) return nullptr;
+  for (const Node& node : nodes_) {
+    const bool same = node.host_device == status.st_dev && node.host_inode == status.st_ino;
+    if (same && node.rdev == status.st_rdev) return node.inode;
+  }
+  return nullptr;
+}
+
+std::vector<dev_t> DeviceNodes::HostDevices() const {
+  std::vector<dev_t> devices;
+  for (const Node& node : nodes_) {
+    if (!std::ranges::count(devices, node.host_device)) devices.push_back(node.host_device);
+  }
+  return devices;
+}
+
 Result<void> PopulateDev(vfs::Vfs& vfs, const vfs::Context& context, const vfs::Path& dev) {
   // A umask would take bits off the nodes.
   const vfs::Context maker{context.credentials,  context.root,   dev,          0,
@@ -78,6 +103,13 @@ Result<void> PopulateDev(vfs::Vfs& vfs, const vfs::Context& context, const vfs::
   for (const auto& [name, mode] : kDirectories) {
     USL_TRY_VOID(IgnoreExisting(vfs.MakeDirectory(maker, {dev, name}, mode)));
   }
+  auto nodes = MakeRef<DeviceNodes>();
+  for (const Node& node : kNodes) {
+    if (!node.host) continue;
+    const auto place = vfs.Walk(maker, {dev, node.name}, vfs::Vfs::kNoFollow);
+    if (place && place->inode()->type() == S_IFCHR) nodes->Add(node.host, *place);
+  }
+  vfs.Register(nodes);
   return {};
 }
 

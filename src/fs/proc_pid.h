@@ -69,7 +69,6 @@ Result<std::string> ReadProcStatus(const ProcRead& read);
 Result<std::string> ReadProcStat(const ProcRead& read);
 Result<std::string> ReadProcCmdline(const ProcRead& read);
 Result<std::string> ReadProcLimits(const ProcRead& read);
-Result<std::string> ReadProcAuxv(const ProcRead& read);
 Result<std::string> ReadProcChildren(const ProcRead& read);
 Result<std::string> ReadProcOomScoreAdj(const ProcRead& read);
 Result<std::string> ReadProcOomAdj(const ProcRead& read);
@@ -77,6 +76,8 @@ Result<void> WriteProcOomScoreAdj(ProcFs& proc, const ProcTarget& target, const 
                                   std::string_view data);
 Result<void> WriteProcOomAdj(ProcFs& proc, const ProcTarget& target, const WriterContext& writer,
                              std::string_view data);
+// proc_pid_auxv.cc
+Result<std::string> ReadProcAuxv(const ProcRead& read);
 // proc_pid_maps.cc
 Result<std::string> ReadProcMaps(const ProcRead& read);
 Result<std::string> ReadProcSmaps(const ProcRead& read);

@@ -1,5 +1,4 @@
 // status, stat, cmdline, limits and other small texts of /proc/PID.
-#include <elf.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/resource.h>
@@ -133,12 +132,6 @@ Result<std::string> ReadProcLimits(const ProcRead& read) {
     out += '\n';
   });
   return out;
-}
-
-Result<std::string> ReadProcAuxv(const ProcRead& read) {
-  std::string vector = read.proc.guests().AuxiliaryVector(read.target.id.pid);
-  if (!vector.empty()) return vector;
-  return ReadHostFile(read.target.host.get(), "auxv");
 }
 
 Result<std::string> ReadProcChildren(const ProcRead& read) {

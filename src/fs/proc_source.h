@@ -97,7 +97,7 @@ class ProcSource {
   // shown as the host shows it (memfds of the guest, /dev/zero, SysV segments) when it starts with "/memfd:", "/SYSV",
   // "/dev/zero", "/dev/shm" or '[', without a name otherwise.
   virtual std::optional<ProcFileName> MappedFile(pid_t pid, dev_t device, ino_t inode, std::string_view host_path) = 0;
-  // The auxiliary vector that the guest's loader gave, or empty: the host's is that of USL's loader.
+  // The auxiliary vector that the guest's loader gave, or empty: it is then looked for on the guest's stack.
   virtual std::string AuxiliaryVector(pid_t) { return {}; }
   // Where the pico page is mapped in guests, [base, base + size).
   virtual uint64_t PicoBase() = 0;
@@ -113,6 +113,8 @@ class ProcSource {
 
   // False with `--network none`: no interface is shown.
   virtual bool HasNetwork() = 0;
+  // The lines of /proc/filesystems; empty: those that USL always has.
+  virtual std::string FileSystems() { return {}; }
   // Lines of /proc/sysvipc/* without the header.
   virtual std::vector<std::string> SysvObjects(SysvKind) { return {}; }
   // Lines of /proc/net/unix without the header, for the sockets of the instance.

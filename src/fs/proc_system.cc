@@ -74,7 +74,10 @@ void AddSystemFiles(ProcFs& proc, StaticDirectory& root) {
   });
   root.AddSymlink("mounts", "self/mounts");
   root.AddSymlink("net", "self/net");
-  root.AddText("filesystems", kFileSystems);
+  root.AddFile("filesystems", 0444, [&proc](const vfs::Context&) {
+    std::string known = proc.guests().FileSystems();
+    return known.empty() ? std::string(kFileSystems) : known;
+  });
   root.AddText("cmdline", "usl\n");
   root.AddText("devices", kDevices);
   root.AddText("partitions", "major minor  #blocks  name\n\n");

@@ -1,5 +1,6 @@
 #include "fs/procfs.h"
 
+#include <elf.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -56,6 +57,13 @@ class Child {
   int pipe_[2];
   pid_t pid_;
 };
+
+// What follows the environment's pointers on the stack.
+char** environ_end() {
+  char** end = environ;
+  while (*end) ++end;
+  return end + 1;
+}
 
 class ProcFsTest : public ::testing::Test {
  protected:
@@ -198,6 +206,20 @@ TEST_F(ProcFsTest, MapsHideTheSecretAndNameThePicoPage) {
     munmap(pico, 4096);
   }
   munmap(mapped, 4096);
+}
+
+TEST_F(ProcFsTest, AuxiliaryVectorIsTheOneOnTheStack) {
+  EXPECT_EQ(Must("/self/auxv"), Host("auxv"));
+  // A loader changes it there, and the host's copy stays.
+  const std::string before = Must("/self/auxv");
+  auto* entry = reinterpret_cast<Elf64_auxv_t*>(environ_end());
+  while (entry->a_type != AT_SECURE && entry->a_type != AT_NULL) ++entry;
+  ASSERT_EQ(entry->a_type, static_cast<uint64_t>(AT_SECURE));
+  entry->a_un.a_val = 77;
+  const std::string after = Must("/self/auxv");
+  entry->a_un.a_val = 0;
+  EXPECT_NE(after, before);
+  EXPECT_EQ(after.size(), before.size());
 }
 
 TEST_F(ProcFsTest, LimitsShowTheVirtualOnes) {

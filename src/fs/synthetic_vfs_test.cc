@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -14,6 +15,7 @@
 #include "fs/procfs.h"
 #include "fs/synthetic_test_util.h"
 #include "fs/sysfs.h"
+#include "fs/tmpfs.h"
 #include "vfs/vfs.h"
 
 namespace usl::fs {
@@ -165,6 +167,29 @@ TEST_F(SyntheticVfsTest, PathDescriptorsOfTerminalsOpenNothing) {
   EXPECT_EQ(TextOf(handle.get()), path);
   EXPECT_EQ(Open(path, O_RDWR).error().code(), EIO);  // locked
   EXPECT_EQ(TextOf(master.get()), "/dev/ptmx");
+}
+
+TEST_F(SyntheticVfsTest, DevIsFilledAndItsDevicesAreKnown) {
+  auto tmpfs = MakeTmpFs({.mode = 0755, .host_directory = directory_});
+  ASSERT_TRUE(tmpfs);
+  Mount("/sys", *tmpfs);
+  const vfs::Path dev = *vfs_->Walk(context_.get(), {context_.root, "/sys"}, 0);
+  ASSERT_TRUE(PopulateDev(*vfs_, context_.get(), dev));
+  ASSERT_TRUE(PopulateDev(*vfs_, context_.get(), dev));  // once more: what exists stays
+  const vfs::Path null = *vfs_->Walk(context_.get(), {context_.root, "/sys/null"}, 0);
+  EXPECT_EQ(vfs_->Stat(null)->st_mode, S_IFCHR | 0666u);
+  EXPECT_EQ(vfs_->Stat(null)->st_rdev, makedev(1, 3));
+  const UniqueFd fd = *Open("/sys/null", O_RDWR);
+  EXPECT_EQ(write(fd.get(), "x", 1), 1);
+  EXPECT_EQ(vfs_->Identify(fd.get()).inode, null.dentry->inode());
+  EXPECT_EQ(TextOf(fd.get()), "/sys/null");
+  const UniqueFd zero = *Open("/sys/zero", O_RDONLY);
+  EXPECT_EQ(TextOf(zero.get()), "/sys/zero");
+  const auto link = vfs_->Walk(context_.get(), {context_.root, "/sys/stdin"}, vfs::Vfs::kNoFollow);
+  EXPECT_EQ(*vfs_->ReadLink(context_.get(), *link), "/proc/self/fd/0");
+  EXPECT_EQ(Open("/sys/tty", O_RDWR).error().code(), ENXIO);
+  // Programs may add to it.
+  EXPECT_TRUE(vfs_->MakeSymlink(context_.get(), {context_.root, "/sys/core"}, "/proc/kcore"));
 }
 
 TEST_F(SyntheticVfsTest, MountsAreListedFromTheReadersRoot) {
