@@ -15,6 +15,7 @@
 #define USL_REQUIRES(...) USL_TSA(requires_capability(__VA_ARGS__))
 #define USL_EXCLUDES(...) USL_TSA(locks_excluded(__VA_ARGS__))
 #define USL_ACQUIRE(...) USL_TSA(acquire_capability(__VA_ARGS__))
+#define USL_TRY_ACQUIRE(...) USL_TSA(try_acquire_capability(__VA_ARGS__))
 #define USL_RELEASE(...) USL_TSA(release_capability(__VA_ARGS__))
 
 namespace usl {
@@ -23,6 +24,7 @@ class USL_CAPABILITY("mutex") Mutex {
  public:
   void Lock() USL_ACQUIRE() { mutex_.lock(); }
   void Unlock() USL_RELEASE() { mutex_.unlock(); }
+  bool TryLock() USL_TRY_ACQUIRE(true) { return mutex_.try_lock(); }
   std::mutex& native() { return mutex_; }
 
  private:

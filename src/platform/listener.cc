@@ -124,7 +124,8 @@ Result<void> Listener::AddFdAndRespond(uint64_t id, int host_fd, bool cloexec) c
 }
 
 Result<void> Listener::AddFdAndRespond(const Notification& notification, int host_fd, bool cloexec) const {
-  return AddFdAndRespond(notification.id, host_fd, cloexec);
+  int number = USL_TRY(placement_->Run(notification.tid, [&] { return AddFd(notification.id, host_fd, cloexec); }));
+  return Respond(notification.id, number);
 }
 
 bool Listener::IsValid(uint64_t id) const {

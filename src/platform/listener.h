@@ -6,10 +6,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "platform/notification.h"
+#include "platform/placement.h"
 
 namespace usl::platform {
 
@@ -41,12 +43,12 @@ class Listener {
   Result<void> RespondError(uint64_t id, int error) const;
   // The host runs the call with the registers as reported. Only where design's safety rule 1 permits it.
   Result<void> Continue(uint64_t id) const;
-  // Donates `host_fd` as the lowest free number and makes the call return that number, in one step for the guest: it
-  // never gets a number without the call succeeding. The caller keeps host_fd.
-  // EMFILE when the guest's RLIMIT_NOFILE is used up; the call is then still unanswered. This is the fast path of open:
-  // see README.md for how it keeps both tasks on one CPU. `tid` is the notification's.
+  // Donates `host_fd` as the lowest free number and makes the call return that number, in one step for the guest, which
+  // can feel nothing but a fatal signal in between. The caller keeps host_fd. EMFILE when the guest's RLIMIT_NOFILE is
+  // used up; the call is then still unanswered. This is the fast path of open: placement.h keeps both tasks on one CPU
+  // where that pays.
   Result<void> AddFdAndRespond(const Notification& notification, int host_fd, bool cloexec) const;
-  // The same without placement tricks, for a thread that must not touch the affinity of the task.
+  // The same without looking at placement.
   Result<void> AddFdAndRespond(uint64_t id, int host_fd, bool cloexec) const;
 
   // Donations that leave the call unanswered.
@@ -56,15 +58,20 @@ class Listener {
   // As the number guest_fd, replacing what it was. EBADF/EMFILE if beyond RLIMIT_NOFILE.
   Result<int> AddFdAt(uint64_t id, int host_fd, int guest_fd, bool cloexec) const;
 
+  // Serves the affinity calls of guests that name a task other than the caller itself.
+  Placement& placement() const { return *placement_; }
+
   // Whether the task still waits in this call, so that what was read through its tid (memory, /proc) was its own.
   bool IsValid(uint64_t id) const;
 
  private:
-  Listener(UniqueFd fd, bool sync_wake_up) : fd_(std::move(fd)), sync_wake_up_(sync_wake_up) {}
+  Listener(UniqueFd fd, bool sync_wake_up)
+      : fd_(std::move(fd)), sync_wake_up_(sync_wake_up), placement_(std::make_unique<Placement>()) {}
   Result<void> Send(uint64_t id, int64_t value, int error, uint32_t flags) const;
 
   UniqueFd fd_;
   bool sync_wake_up_ = false;
+  std::unique_ptr<Placement> placement_;
 };
 
 }  // namespace usl::platform
