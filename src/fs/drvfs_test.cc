@@ -44,6 +44,16 @@ TEST_F(DrvFsTest, TheUsersFilesBelongToTheMappedOwner) {
   EXPECT_FALSE(std::filesystem::exists(Path("share/.usl")));
 }
 
+TEST_F(DrvFsTest, ModesAreTheHostsAndTheGuestsRootMayWriteAllTheSame) {
+  auto fs = Open();
+  auto object = *Make(fs->root(), "object", S_IFREG | 0444);
+  EXPECT_THAT(Write(object, "data"), Succeeds());
+  struct stat status;
+  ASSERT_EQ(::stat(Path("share/object").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0444u);
+  EXPECT_EQ(ReadHost(Path("share/object")), "data");
+}
+
 TEST_F(DrvFsTest, HostChangesAreSeenAtOnce) {
   auto fs = Open();
   EXPECT_THAT(Look(fs, "f"), FailsWith(ENOENT));

@@ -99,8 +99,12 @@ Result<Ref<vfs::FileSystem>> MakeHostView(HostViewOptions options) {
   }
   options.hidden.push_back(options.upper_directory);
   for (const std::string& path : options.hidden) {
-    std::string inside = Below(root, RealPath(path));
-    if (inside.size() > 1) lower.rules.Set(inside, HostRule::Action::kHidden);
+    std::string real = RealPath(path);
+    std::string inside = Below(root, real);
+    if (inside.size() <= 1) continue;
+    lower.rules.Set(inside, HostRule::Action::kHidden);
+    struct stat status;
+    if (::stat(real.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) lower.emptied.push_back(KeyOf(status));
   }
 
   VolFsOptions volfs;

@@ -14,7 +14,6 @@ const std::vector<HostViewRule>& HostViewRules() {
       {"run", kEmpty},
       {"tmp", kEmpty},
       {"var/tmp", kEmpty},
-      {"var/run", kNone},  // a symlink to /run on current systems
       {"lost+found", kHidden},
 
       // Made up from passwd and group, also where USL is run by root; their backups and locks are absent, so that the

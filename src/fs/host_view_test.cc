@@ -179,6 +179,26 @@ TEST_F(HostViewTest, OnlyItsOwnFilesAreFoundByDescriptor) {
   EXPECT_THAT(removed->GetAttributes(), Succeeds());
 }
 
+TEST_F(HostViewTest, OfThisMachine) {
+  HostViewOptions options;
+  options.upper_directory = Path("upper");
+  options.home = "/nonexistent";
+  auto view = MakeHostView(std::move(options));
+  ASSERT_THAT(view, Succeeds());
+  Ref<VolFs> fs(static_cast<VolFs*>(view->get()));
+  EXPECT_THAT(Names(List(Get(fs, "proc"))), UnorderedElementsAre());
+  EXPECT_TRUE(List(Get(fs, "tmp")).empty()) << "and with it this test's own directory";
+  auto passwd = Get(fs, "etc/passwd");
+  EXPECT_EQ(Read(passwd).substr(0, 5), "root:");
+  EXPECT_EQ(passwd->GetAttributes()->uid, 0u);
+  EXPECT_GT(List(Get(fs, "usr/bin")).size(), 50u);
+  ASSERT_THAT(Write(passwd, "x", O_APPEND), Succeeds());
+  EXPECT_EQ(passwd->GetAttributes()->uid, 0u);
+  EXPECT_THAT(Make(Get(fs, "usr/bin"), "new-tool", S_IFREG | 0755), Succeeds());
+  EXPECT_THAT(fs->root()->Rename("etc", *Get(fs, "etc"), *fs->root(), "etc2", nullptr, 0), Succeeds());
+  EXPECT_EQ(Read(Get(fs, "etc2/shadow")).substr(0, 6), "root:*");
+}
+
 TEST(HostAccounts, ParsesOnlyProperLines) {
   EXPECT_EQ(MakeShadow(""), "");
   EXPECT_EQ(MakeShadow("::::::\na:b\n-x:::::::\nok:x:1:1::/:/bin/sh"), "ok:*:19700:0:99999:7:::\n");

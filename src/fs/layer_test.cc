@@ -2,7 +2,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-#include <chrono>
+#include <ctime>
 #include <map>
 #include <set>
 
@@ -400,11 +400,11 @@ TEST_F(LayerTest, AnInstanceOfALargeImageCostsNothing) {
       ASSERT_EQ(::link((directory + "/f0").c_str(), (directory + "/f" + std::to_string(f)).c_str()), 0);
     }
   }
-  auto start = std::chrono::steady_clock::now();
+  // Time of the processor, as the machine may be busy with other tests.
+  std::clock_t start = std::clock();
   auto fs = Open({"image"}, "instance");
-  auto elapsed = std::chrono::steady_clock::now() - start;
   ASSERT_TRUE(fs);
-  EXPECT_LT(std::chrono::duration_cast<std::chrono::milliseconds>(elapsed).count(), 20);
+  EXPECT_LT(std::clock() - start, 20 * CLOCKS_PER_SEC / 1000);
   EXPECT_EQ(Read(Get(fs, "d99/f999")), "content");
   EXPECT_EQ(List(Get(fs, "d50")).size(), 1000u);
   EXPECT_LT(fs->inode_count(), 10u);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/sysinfo.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@ namespace usl::fs {
 namespace {
 
 constexpr std::string_view kPrefix = "usl-tmpfs-";
+constexpr const char* kSharedMemory = "/dev/shm";
 constexpr long kBlock = 4096;
 
 uint64_t HalfOfMemory() {
@@ -113,9 +115,13 @@ class TmpFs final : public VolFs {
 
 Result<std::string> FindPlace(const TmpFsOptions& options) {
   if (!options.host_directory.empty()) return MakePrivate(options.host_directory);
-  auto path = MakePrivate("/dev/shm");
-  if (path || options.fallback_directory.empty()) return path;
-  return MakePrivate(options.fallback_directory);
+  // Containers mount /dev/shm noexec, and then no program in the guest's tmpfs could be mapped.
+  bool has_fallback = !options.fallback_directory.empty();
+  struct statfs status;
+  bool is_noexec = ::statfs(kSharedMemory, &status) == 0 && (status.f_flags & ST_NOEXEC);
+  if (is_noexec && has_fallback) return MakePrivate(options.fallback_directory);
+  auto path = MakePrivate(kSharedMemory);
+  return path || !has_fallback ? path : MakePrivate(options.fallback_directory);
 }
 
 }  // namespace

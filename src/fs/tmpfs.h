@@ -17,7 +17,7 @@ struct TmpFsOptions {
   mode_t mode = 01777;
   uid_t uid = 0;
   gid_t gid = 0;
-  // Where the private directory is made; empty: /dev/shm, or `fallback_directory` where that is missing or full.
+  // Where the private directory is made; empty: /dev/shm, or `fallback_directory` where that is missing or mounted noexec.
   std::string host_directory;
   std::string fallback_directory;
   std::string source = "tmpfs";

@@ -23,13 +23,6 @@ Result<UniqueFd> OpenPrivate(int parent, const char* name) {
   return OpenHost({parent, name}, O_PATH | O_DIRECTORY | O_NOFOLLOW);
 }
 
-// How many bits of a directory position the host keeps: some file systems refuse large ones.
-unsigned ProbeCursorBits(int directory) {
-  UniqueFd fd(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd && ::lseek(fd.get(), (off_t{1} << 42) + 2, SEEK_SET) >= 0) return 42;
-  return 30;
-}
-
 }  // namespace
 
 VolFs::VolFs(VolFsOptions options)
@@ -110,8 +103,6 @@ Result<void> VolFs::OpenTrees() {
   for (const auto& layer : layers_) found.stack.push_back(layer->root());
   root_ = MakeRef<VolInode>(*this, std::move(found), nullptr, "");
   root_->Register();
-  cursor_bits_ = ProbeCursorBits(layers_.front()->root_fd());
-  for (const auto& layer : layers_) cursor_bits_ = std::min(cursor_bits_, ProbeCursorBits(layer->root_fd()));
   if (has_upper_ && options_.exclusive) USL_TRY_VOID(EmptyWork());
   if (fresh) {
     HostEntry lower = USL_TRY(layers_[1]->ProbePlace({layers_[1]->root_fd(), ""}));
@@ -220,6 +211,16 @@ uint64_t VolFs::Number(const HostKey& key) {
 }
 
 bool VolFs::KnowsDevice(dev_t device) const { return std::ranges::find(devices_, device) != devices_.end(); }
+
+void VolFs::LearnCursorBits(dev_t device, int directory) {
+  if (std::ranges::find(cursor_devices_, device) != cursor_devices_.end()) return;
+  cursor_devices_.push_back(device);
+  if (::lseek(directory, (off_t{1} << 43), SEEK_SET) < 0) {
+    cursor_bits_ = 30;
+    lists_.clear();
+  }
+  ::lseek(directory, 0, SEEK_SET);
+}
 
 Ref<VolInode> VolFs::FindInode(const HostKey& key) {
   auto found = inodes_.find(key);

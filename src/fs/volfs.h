@@ -133,7 +133,10 @@ class VolFs : public vfs::FileSystem {
   std::vector<dev_t> devices_;
   std::unordered_map<HostKey, VolInode*, HostKeyHash> inodes_;
   uint64_t next_serial_ = 1;
+  // How large a directory position may be: some host file systems keep fewer bits than the 42 wanted.
+  void LearnCursorBits(dev_t device, int directory);
   unsigned cursor_bits_ = 42;
+  std::vector<dev_t> cursor_devices_;  // asked already
   std::vector<std::pair<uint64_t, std::shared_ptr<MergedList>>> lists_;
   Ref<VolInode> root_;
 

@@ -97,6 +97,8 @@ Result<void> VolInode::CopyUpInto(const Resolved& from, const struct statx& stat
   if (IsRegular()) source = USL_TRY(OpenHost(from.place, O_RDONLY | O_NONBLOCK));
   USL_TRY_VOID(volfs_.root_->MakeHostFile(to, spec, record, true));
   USL_TRY_VOID(volfs_.Step());
+  // Before the data: while those are copied the name that `from` points to may change.
+  if (IsRegular() || IsDirectory()) USL_TRY_VOID(CopyUserXattrs(from.place, to));
   if (IsRegular()) {
     UniqueFd copy = USL_TRY(OpenHost(to, O_WRONLY));
     if (with_data && status.stx_size > 0 && !CloneData(source.get(), copy.get())) {
@@ -109,7 +111,6 @@ Result<void> VolInode::CopyUpInto(const Resolved& from, const struct statx& stat
     USL_TRY_VOID(volfs_.Step());
     if (volfs_.options_.sync_copy_up && ::fsync(copy.get()) < 0) return FailErrno();
   }
-  if (IsRegular() || IsDirectory()) USL_TRY_VOID(CopyUserXattrs(from.place, to));
   timespec times[2] = {TimeOf(status.stx_atime), TimeOf(status.stx_mtime)};
   return ChangeHostTimes(to, times);
 }

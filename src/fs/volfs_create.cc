@@ -40,9 +40,10 @@ Result<bool> VolInode::IsWhiteoutAt(const HostPlace& place) {
 // Makes one host file for a guest file; `record` says what the host file cannot. ReplaceSymlink and copy-up use it too.
 Result<void> VolInode::MakeHostFile(const HostPlace& place, const vfs::NewInode& spec, AttributeRecord& record,
                                     bool needs_record) {
-  mode_t host_mode = HostModeFor(spec.mode);
   Layer& upper = *volfs_.upper();
   bool mapped = upper.owners() == Owners::kMapped;
+  // The host's own directories get the very mode, without set-id bits.
+  mode_t host_mode = mapped && !upper.UsesRecords() ? spec.mode & (S_ISDIR(spec.mode) ? 01777 : 0777) : HostModeFor(spec.mode);
   switch (spec.mode & S_IFMT) {
     case S_IFDIR:
       if (::mkdirat(place.fd, place.name, host_mode) < 0) return FailErrno();

@@ -186,14 +186,25 @@ Result<UniqueFd> VolInode::OpenNormalising(const HostPlace& place, int flags) {
   if (fd) return fd;
   int code = fd.error().code();
   if (code == EPERM && (flags & O_NOATIME)) return OpenHost(place, flags & ~O_NOATIME);
-  bool ours = layer_ == volfs_.upper() && layer_->owners() == Owners::kRecord;
   uint32_t needed = IsDirectory() ? 0700 : 0600;
-  if (code != EACCES || !ours || (host_mode_ & needed) == needed) return fd;
-  USL_TRY_VOID(SetOwnership(owner_));
-  return OpenHost(place, flags);
+  if (code != EACCES || layer_ != volfs_.upper() || (host_mode_ & needed) == needed) return fd;
+  if (layer_->owners() == Owners::kRecord) {
+    USL_TRY_VOID(SetOwnership(owner_));
+    return OpenHost(place, flags);
+  }
+  // DrvFs: the file's mode is the host's to see, so it gets it back at once.
+  struct statx status = USL_TRY(Stat(place));
+  if (KeyOf(status) != key_ || status.stx_uid != ::geteuid()) return fd;
+  USL_TRY_VOID(ChangeHostMode(place, (status.stx_mode & 07777) | needed));
+  fd = OpenHost(place, flags);
+  USL_TRY_VOID(ChangeHostMode(place, status.stx_mode & 07777));
+  return fd;
 }
 
 Result<UniqueFd> VolInode::OpenFlags(int flags) {
+  // What stands behind a directory that is shown empty (the user's home) is not to be given away, nor may it be readable: the
+  // guest gets the upper tree's directory.
+  if (directory_ && directory_->stack.front()->shown_empty && volfs_.upper() && !pinned_) USL_TRY_VOID(CopyUp());
   if (flags & O_PATH) {
     Resolved at = USL_TRY(Resolve());
     int path_flags = O_PATH | (flags & (O_DIRECTORY | O_NOFOLLOW)) | (IsSymlink() ? O_NOFOLLOW : 0);
@@ -211,6 +222,7 @@ Result<UniqueFd> VolInode::OpenFlags(int flags) {
   // O_NONBLOCK: a lease of another process must not stall the kernel.
   UniqueFd fd = USL_TRY(OpenNormalising(at.place, (flags & kHostFlags) | O_NONBLOCK));
   USL_TRY_VOID(CheckOpened(fd.get()));
+  if (directory_ && IsMergeable()) volfs_.LearnCursorBits(key_.device, fd.get());
   if (!(flags & O_NONBLOCK)) {
     int settable = flags & (O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME);
     if (::fcntl(fd.get(), F_SETFL, settable) < 0) return FailErrno();

@@ -6,6 +6,11 @@
 #include "fs/volfs_list.h"
 
 namespace usl::fs {
+namespace {
+
+constexpr size_t kMaxRedirect = 2048;
+
+}  // namespace
 
 Result<bool> VolInode::IsEmptyMerged() {
   auto list = USL_TRY(BuildList(nullptr));
@@ -71,11 +76,24 @@ Result<void> VolInode::RemoveDirectory(std::string_view name, vfs::Inode& victim
   return {};
 }
 
+// Not by recursion: the tree may be deep.
 std::string VolInode::LowerPath() const {
-  if (record_ && !record_->redirect.empty()) return record_->redirect;
-  if (!place_.parent) return {};
-  std::string parent = place_.parent->LowerPath();
-  return parent.empty() ? place_.name : parent + "/" + place_.name;
+  std::vector<std::string_view> parts;
+  size_t length = 0;
+  for (const VolInode* at = this; at; at = at->place_.parent.get()) {
+    bool redirected = at->record_ && !at->record_->redirect.empty();
+    std::string_view part = redirected ? at->record_->redirect : at->place_.name;
+    if (!part.empty()) parts.push_back(part);
+    length += part.size() + 1;
+    if (redirected) break;
+  }
+  std::string path;
+  path.reserve(length);
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
+    if (!path.empty()) path += '/';
+    path += *part;
+  }
+  return path;
 }
 
 Result<void> VolInode::MakeIndexedName(VolInode& inode, const HostPlace& place) {
@@ -94,6 +112,8 @@ Result<void> VolInode::PrepareMove(VolInode& moved) {
   bool has_lower = moved.directory_->stack.size() > 1;
   if (has_lower) {
     record.redirect = moved.LowerPath();
+    // Too long for a record: EXDEV makes mv(1) and its kin copy.
+    if (record.redirect.size() > kMaxRedirect) return Fail(EXDEV);
   } else {
     // Something of the new name may lie below, now or behind a whiteout that will be gone then.
     std::span<const Ref<HostDirectory>> below = std::span(directory_->stack);
