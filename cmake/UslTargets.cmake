@@ -8,7 +8,7 @@ if(CCACHE_PROGRAM)
 endif()
 
 add_library(usl_options INTERFACE)
-target_include_directories(usl_options INTERFACE "${CMAKE_SOURCE_DIR}/src" "${CMAKE_BINARY_DIR}/generated")
+target_include_directories(usl_options INTERFACE "${CMAKE_SOURCE_DIR}/src")
 target_compile_options(usl_options INTERFACE
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wno-missing-field-initializers
   -fno-strict-aliasing
