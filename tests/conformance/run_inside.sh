@@ -1,0 +1,23 @@
+#!/bin/sh
+# run_inside.sh PLACE BINARY: runs a conformance binary inside, as an ordinary user without user namespaces, in the
+# copy-on-write view of the host. PLACE `inside` works on VolFs, `tmpfs` on tmpfs. Tests of known_failures.txt are left out.
+set -eu
+place=$1
+binary=$2
+family=$(basename "$binary" | sed 's/^conformance_//')
+directory=$(dirname "$binary")
+case $place in
+  inside) work=/var/tmp ;;
+  tmpfs) work=/tmp ;;
+  *) echo "unknown place: $place" >&2; exit 2 ;;
+esac
+known=$(awk -v place="$place" -v family="$family" \
+  '$1 !~ /^#/ && ($1 == place || $1 == "any") && $2 == family { printf "%s%s", separator, $3; separator = ":" }' \
+  "$(dirname "$0")/known_failures.txt")
+if [ "$(id -u)" = 0 ]; then
+  set -- "$USL_ORDINARY_USER" 1000:1000
+else
+  set -- "$USL_ORDINARY_USER"
+fi
+exec "$@" "$USL_EXECUTABLE" run -e "USL_CONFORMANCE_DIR=$work" -v "$directory:/conformance:ro" -- \
+  "/conformance/$(basename "$binary")" "--gtest_filter=*${known:+-$known}"
