@@ -80,6 +80,28 @@ void Detach(pid_t tid, const Stop& stop) {
   (void)WaitForStop(tid);
 }
 
+// Signals that wait and are not blocked; none for a task that is gone.
+struct PendingSignals {
+  uint64_t own = 0;     // sent to this thread
+  uint64_t shared = 0;  // sent to the process
+  uint64_t threads = 0;
+};
+
+PendingSignals ReadPending(pid_t tid) {
+  char path[32], text[4096];
+  snprintf(path, sizeof path, "/proc/%d/status", tid);
+  PendingSignals pending;
+  uint64_t blocked = 0;
+  if (!ReadSmallFile(path, text, sizeof text) || !FindStatusField(text, "SigPnd:", 16, &pending.own) ||
+      !FindStatusField(text, "ShdPnd:", 16, &pending.shared) || !FindStatusField(text, "SigBlk:", 16, &blocked) ||
+      !FindStatusField(text, "Threads:", 10, &pending.threads)) {
+    return {};
+  }
+  pending.own &= ~blocked;
+  pending.shared &= ~blocked;
+  return pending;
+}
+
 std::vector<std::byte> JumpBytes(uint64_t pico_base) {
   const auto jump = loader::StubJump(pico_base);
   return {jump.begin(), jump.end()};
@@ -136,15 +158,18 @@ Result<void> RestartParked(const Listener& listener, const Notification& notific
   return {};
 }
 
+Result<void> InterruptParked(const Listener& listener, const Notification& notification) {
+  auto restarted = RestartParked(listener, notification);
+  if (restarted || restarted.error() != Error(EPERM)) return restarted;
+  const PendingSignals pending = ReadPending(notification.tid);
+  // A lone thread has nobody who could take a signal of the process.
+  const bool certain = pending.own || (pending.threads == 1 && pending.shared);
+  return listener.RespondError(notification.id, certain ? kERESTARTSYS : EINTR);
+}
+
 bool HasPendingSignal(pid_t tid) {
-  char path[32], text[4096];
-  snprintf(path, sizeof path, "/proc/%d/status", tid);
-  uint64_t own = 0, shared = 0, blocked = 0;
-  if (!ReadSmallFile(path, text, sizeof text) || !FindStatusField(text, "SigPnd:", 16, &own) ||
-      !FindStatusField(text, "ShdPnd:", 16, &shared) || !FindStatusField(text, "SigBlk:", 16, &blocked)) {
-    return false;
-  }
-  return ((own | shared) & ~blocked) != 0;
+  const PendingSignals pending = ReadPending(tid);
+  return pending.own || pending.shared;
 }
 
 pid_t TracerOf(pid_t tid) {

@@ -28,12 +28,16 @@ Result<void> RedirectExec(const Listener& listener, const Notification& notifica
                           GuestAddress argv, GuestAddress envp);
 
 // Makes a parked call start over: it is notified again, or fails with EINTR if a signal handler without SA_RESTART runs
-// first. Clean whether or not a signal is pending. EPERM when traced: then leave it parked until HasPendingSignal and
-// answer kERESTARTSYS. ESRCH: it died.
+// first. Clean whether or not a signal is pending. EPERM when traced, the call is then unanswered. ESRCH: it died.
 Result<void> RestartParked(const Listener& listener, const Notification& notification);
 
+// What "answer with ERESTARTSYS" should mean everywhere: RestartParked, and for a task that a debugger traces the plain
+// answer if a signal waits for this very thread, else EINTR. A plain answer of 512 on the word of HasPendingSignal is
+// not safe: the signal of a whole process may be taken by another thread meanwhile, and then 512 leaks into the guest.
+Result<void> InterruptParked(const Listener& listener, const Notification& notification);
+
 // Whether a signal waits that the task does not block: (SigPnd | ShdPnd) & ~SigBlk of /proc/TID/status, 16 us. A parked
-// call should then be answered with kERESTARTSYS. False for a task that is gone.
+// call should then be answered by InterruptParked. False for a task that is gone.
 bool HasPendingSignal(pid_t tid);
 // The host tid that traces the task, 0 if none.
 pid_t TracerOf(pid_t tid);

@@ -274,7 +274,7 @@ TEST_F(ExecRedirectTest, ParkedCallsStartOverOrFailWithEintr) {
   for (bool by_trace : {true, false}) {
     auto restart = [&](const Notification& call) {
       EXPECT_TRUE(HasPendingSignal(call.tid));
-      EXPECT_TRUE(by_trace ? RestartParked(listener, call) : listener.RespondError(call.id, kERESTARTSYS));
+      EXPECT_TRUE(by_trace ? InterruptParked(listener, call) : listener.RespondError(call.id, kERESTARTSYS));
     };
     Notification call = receive();
     kill(guest.pid(), SIGUSR1);
@@ -283,6 +283,38 @@ TEST_F(ExecRedirectTest, ParkedCallsStartOverOrFailWithEintr) {
     kill(guest.pid(), SIGUSR2);
     restart(call);
     EXPECT_TRUE(listener.Respond(receive().id, 0));
+  }
+  EXPECT_EQ(guest.Wait(), 0);
+}
+
+// The signal of a process that another thread takes must not leak ERESTARTSYS into the parked one.
+TEST_F(ExecRedirectTest, AParkedThreadMayLoseTheSignalToAnother) {
+  static std::atomic<int> handled;
+  TestGuest guest(Filter(), [] {
+    struct sigaction action {};
+    action.sa_handler = [](int) { ++handled; };
+    sigaction(SIGUSR1, &action, nullptr);
+    long result = -2;
+    std::thread parked([&result] {
+      result = syscall(SYS_mkdir, "parked", 0);
+      if (result == -1 && errno == EINTR) result = 0;
+    });
+    while (handled < 1) sched_yield();
+    parked.join();
+    return result == 0 ? 0 : 1;
+  });
+  auto call = guest.listener().Receive();
+  ASSERT_TRUE(call);
+  EXPECT_NE(call->tid, guest.pid());
+  kill(guest.pid(), SIGUSR1);
+  ASSERT_TRUE(InterruptParked(guest.listener(), *call));
+  pollfd state{guest.listener().fd(), POLLIN, 0};
+  poll(&state, 1, -1);
+  if (state.revents & POLLIN) {
+    call = guest.listener().Receive();
+    ASSERT_TRUE(call);
+    EXPECT_EQ(call->nr, SYS_mkdir);
+    EXPECT_TRUE(guest.listener().Respond(call->id, 0));
   }
   EXPECT_EQ(guest.Wait(), 0);
 }

@@ -38,8 +38,8 @@ class Listener {
 
   // The call returns `value` (not an error).
   Result<void> Respond(uint64_t id, int64_t value) const;
-  // The call fails with `error` (positive errno). kERESTARTSYS and its like are allowed, but only while a signal is
-  // pending for the task (HasPendingSignal), or else the number 512 leaks into the guest; see RestartParked.
+  // The call fails with `error` (positive errno). Not kERESTARTSYS and its like: without a signal for this very thread
+  // the number 512 would leak into the guest; see InterruptParked.
   Result<void> RespondError(uint64_t id, int error) const;
   // The host runs the call with the registers as reported. Only where design's safety rule 1 permits it.
   Result<void> Continue(uint64_t id) const;
