@@ -33,7 +33,7 @@ TEST_F(RenameTest, ToANewName) {
   const Path sub = PathAt("/a/sub");
   EXPECT_THAT(Rename("/a", "/b/a2/"), Succeeds());
   EXPECT_EQ(vfs_->PathText(sub, root_), "/b/a2/sub");
-  EXPECT_EQ(*Walk("/b/a2/sub/.."), "/b/a2");
+  EXPECT_EQ(WalkText("/b/a2/sub/.."), "/b/a2");
   EXPECT_THAT(Walk("/a/sub"), FailsWith(ENOENT));
 }
 
@@ -89,8 +89,8 @@ TEST_F(RenameTest, Exchange) {
   EXPECT_THAT(Rename("/f", "/a", RENAME_EXCHANGE), Succeeds());
   EXPECT_EQ(PathAt("/a"), f);
   EXPECT_EQ(PathAt("/f"), a);
-  EXPECT_EQ(*Walk("/f/sub"), "/f/sub");
-  EXPECT_EQ(*Walk("/f/sub/.."), "/f");
+  EXPECT_EQ(WalkText("/f/sub"), "/f/sub");
+  EXPECT_EQ(WalkText("/f/sub/.."), "/f");
   EXPECT_THAT(Rename("/f", "/no", RENAME_EXCHANGE), FailsWith(ENOENT));
   EXPECT_THAT(Rename("/f", "/f/sub", RENAME_EXCHANGE), FailsWith(EINVAL));
   EXPECT_THAT(Rename("/f/sub", "/f", RENAME_EXCHANGE), FailsWith(EINVAL));

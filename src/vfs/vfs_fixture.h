@@ -89,6 +89,11 @@ class VfsFixture : public ::testing::Test {
     if (!found) return Fail(found.error());
     return vfs_->PathText(*found, root_);
   }
+  // The same, or "errno N".
+  std::string WalkText(std::string_view path, uint64_t resolve = 0, unsigned flags = 0) {
+    auto text = Walk(path, resolve, flags);
+    return text ? *text : "errno " + std::to_string(text.error().code());
+  }
   Result<OpenedFile> Open(const cred::Credentials& who, std::string_view path, int flags, mode_t mode = 0644,
                           uint64_t resolve = 0) {
     return vfs_->Open(As(who), At(path), {flags, mode, resolve});
