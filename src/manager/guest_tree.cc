@@ -45,7 +45,7 @@ class Builder {
  public:
   Builder(kernel::Kernel& kernel, const TreeInputs& inputs) : kernel_(kernel), inputs_(inputs) {}
 
-  // The steps fail by throwing a line for people into why_ and returning false.
+  // Each step leaves a line for people in `why` and returns false when it fails.
   bool Build() {
     return MakeRoot() && MakeSynthetic() && MountSystem() && MountVolumes() && WriteNetworkFiles();
   }
@@ -61,22 +61,29 @@ class Builder {
 
   GuestView View() { return {kernel_.vfs(), tree.root}; }
 
+  // USL's own directories are hidden from the view that is kept in one of them.
+  Result<Ref<vfs::FileSystem>> MakeView() const {
+    return fs::MakeHostView({.upper_directory = inputs_.upper,
+                             .hidden = {DataDirectory(), kernel_.options().runtime_directory},
+                             .home = HostHome(),
+                             .keep = !inputs_.options.keep.empty()});
+  }
+
+  static Result<Ref<vfs::FileSystem>> OpenTree(const std::string& directory) {
+    return USL_TRY(fs::VolFs::Open({.upper = fs::LayerOptions{.path = directory}, .sync_copy_up = true}));
+  }
+
   bool MakeRoot() {
     const RunOptions& options = inputs_.options;
-    Ref<vfs::FileSystem> root;
-    if (options.rootfs.empty()) {
-      auto view = fs::MakeHostView({.upper = inputs_.upper, .keep = !options.keep.empty()});
-      if (!view) return Fail("cannot make the view of this machine's files", view.error());
-      root = *view;
-    } else {
-      auto tree_fs = fs::VolFs::Open({.upper = fs::LayerOptions{.path = options.rootfs}, .sync_copy_up = true});
-      if (!tree_fs) return Fail(format("cannot use \"{}\" as the root", options.rootfs), tree_fs.error());
-      root = *tree_fs;
+    const auto root = options.rootfs.empty() ? MakeView() : OpenTree(options.rootfs);
+    if (!root) {
+      return Fail(options.rootfs.empty() ? "cannot make the view of this machine's files" : "cannot use its root",
+                  root.error());
     }
     tree.mounts = MakeRef<vfs::MountNamespace>();
-    kernel_.vfs().Register(root);
-    const auto dentry = kernel_.vfs().RootDentry(root);
-    if (auto mounted = tree.mounts->MountRoot(root, dentry, MS_RELATIME); !mounted) {
+    kernel_.vfs().Register(*root);
+    const auto dentry = kernel_.vfs().RootDentry(*root);
+    if (auto mounted = tree.mounts->MountRoot(*root, dentry, MS_RELATIME); !mounted) {
       return Fail("cannot mount the root", mounted.error());
     }
     tree.root = {tree.mounts->root(), dentry};
@@ -113,8 +120,8 @@ class Builder {
     return true;
   }
 
-  bool MountTemporary(const std::string& path, const char* options, unsigned flags) {
-    auto file_system = fs::MakeTmpFs(options);
+  bool MountTemporary(const std::string& path, mode_t mode, unsigned flags) {
+    auto file_system = fs::MakeTmpFs({.mode = mode, .fallback_directory = kernel_.options().runtime_directory});
     if (!file_system) return Fail(format("cannot make a tmpfs for {}", path), file_system.error());
     return Mount(path, *file_system, flags);
   }
@@ -123,7 +130,7 @@ class Builder {
     const bool mounted =
         Mount("/proc", fs::ProcFs::Create(synthetic_->source, synthetic_->instance), kSafe | MS_NOEXEC) &&
         Mount("/sys", fs::SysFs::Create(synthetic_->instance, inputs_.options.network), kSafe | MS_NOEXEC | MS_RDONLY) &&
-        MountTemporary("/dev", "mode=755", MS_NOSUID);
+        MountTemporary("/dev", 0755, MS_NOSUID);
     if (!mounted) return false;
     const GuestView view = View();
     fs::RegisterDevices(view.vfs.devices(), *synthetic_->devpts);
@@ -133,8 +140,8 @@ class Builder {
       return Fail("cannot fill /dev", filled.error());
     }
     return Mount("/dev/pts", synthetic_->devpts, MS_NOSUID | MS_NOEXEC) &&
-           MountTemporary("/dev/shm", "mode=1777", kSafe) && MountTemporary("/tmp", "mode=1777", kSafe) &&
-           MountTemporary("/run", "mode=755", kSafe) && View().MakeDirectories("/run/lock").has_value();
+           MountTemporary("/dev/shm", 01777, kSafe) && MountTemporary("/tmp", 01777, kSafe) &&
+           MountTemporary("/run", 0755, kSafe) && View().MakeDirectories("/run/lock").has_value();
   }
 
   bool MountVolumes() {
@@ -145,9 +152,9 @@ class Builder {
   }
 
   bool Bind(const std::string& host, const std::string& guest, bool read_only) {
-    const auto file_system = fs::MakeDrvFs({.path = host});
+    const auto file_system = fs::MakeDrvFs({.host_path = host, .read_only = read_only});
     if (!file_system) return Fail(format("cannot bind \"{}\"", host), file_system.error());
-    const unsigned flags = kSafe | (read_only ? MS_RDONLY : 0u);
+    const unsigned flags = kSafe | (read_only ? unsigned{MS_RDONLY} : 0u);
     struct stat status;
     if (stat(host.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) return Mount(guest, *file_system, flags);
     // A file is mounted on a file.

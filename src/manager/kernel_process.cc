@@ -146,6 +146,7 @@ class KernelProcess {
     platform::LaunchOptions launch;
     launch.pico = &*pico_;
     launch.filter = platform::BuildFilter(Filter(options_.trace));
+    launch.filter_notifies_all = options_.trace;
     launch.argv = {"init", protocol::kInitOwnsInstance};
     launch.stdio = {inputs_.init_control.get(), -1, STDERR_FILENO};
     launch.empty_dir = inputs_.runtime->EmptyPath();
@@ -199,9 +200,10 @@ class KernelProcess {
     constexpr int kKept[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,      CAP_FSETID,
                              CAP_KILL,   CAP_SYS_PTRACE,   CAP_SYS_RESOURCE,    CAP_NET_BIND_SERVICE};
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    __user_cap_data_struct data[2] = {};
-    for (const int capability : kKept) data[capability / 32].permitted |= 1u << (capability % 32);
-    for (auto& word : data) word.effective = word.permitted;
+    __user_cap_data_struct data[2] = {}, kept[2] = {};
+    syscall(SYS_capget, &header, data);
+    for (const int capability : kKept) kept[capability / 32].permitted |= 1u << (capability % 32);
+    for (int i = 0; i < 2; ++i) data[i].effective = data[i].permitted &= kept[i].permitted, data[i].inheritable = 0;
     if (syscall(SYS_capset, &header, data) < 0) {
       Log(LogLevel::kWarning, "cannot drop root's capabilities: {}", ErrorText(errno));
     }

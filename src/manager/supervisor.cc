@@ -34,6 +34,9 @@ sigset_t SupervisedSignals() {
   return set;
 }
 
+// So many requests to end are passed on; with the last of them everything is killed.
+constexpr int kPatience = 3;
+
 class Supervisor {
  public:
   explicit Supervisor(SupervisorInputs inputs) : inputs_(std::move(inputs)) {
@@ -112,7 +115,10 @@ class Supervisor {
           if (raw_) raw_->Apply();
           if (relay_) relay_->CopyWindowSize();
           break;
-        default: Forward(signal);
+        default:
+          Forward(signal);
+          // Whoever insists shall not be kept waiting by a session that does not end.
+          if (signal != SIGUSR1 && signal != SIGUSR2 && ++requests_to_end_ >= kPatience) inputs_.lifeline.Reset();
       }
     }
   }
@@ -127,7 +133,7 @@ class Supervisor {
   void Forward(int signal) {
     if (inputs_.control && started_) {
       (void)protocol::SendControl(inputs_.control.get(), {MessageType::kSignal, kMainSession, signal, 0});
-    } else if (signal != SIGSTOP && signal != SIGCONT) {
+    } else if (signal != SIGSTOP && signal != SIGCONT) {  // nothing runs yet
       inputs_.lifeline.Reset();
     }
   }
@@ -173,6 +179,7 @@ class Supervisor {
   std::optional<RawTerminal> raw_;
   std::optional<int> session_status_;
   std::optional<int> kernel_status_;
+  int requests_to_end_ = 0;
   bool master_ended_ = false;
   bool started_ = false;
   bool told_ = false;
