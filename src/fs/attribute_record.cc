@@ -55,7 +55,13 @@ T GetInteger(std::span<const std::byte> data) {
 
 bool IsFileType(uint32_t type) {
   switch (type) {
-    case S_IFREG: case S_IFDIR: case S_IFLNK: case S_IFCHR: case S_IFBLK: case S_IFIFO: case S_IFSOCK: return true;
+    case S_IFREG:
+    case S_IFDIR:
+    case S_IFLNK:
+    case S_IFCHR:
+    case S_IFBLK:
+    case S_IFIFO:
+    case S_IFSOCK: return true;
     default: return false;
   }
 }

@@ -22,7 +22,7 @@ struct AttributeRecord {
   static constexpr uint32_t kAnnotated = 2;  // some members have another type or number than their host file: ask each
   static constexpr uint32_t kKnownFlags = kOpaque | kAnnotated;
 
-  std::optional<uint32_t> uid;   // absent: root (DrvFs: the mapped owner)
+  std::optional<uint32_t> uid;  // absent: root (DrvFs: the mapped owner)
   std::optional<uint32_t> gid;
   std::optional<uint32_t> mode;  // the twelve permission bits; absent: the host file's
   uint32_t type = 0;             // S_IFMT where the host file is a stand-in, else 0
@@ -30,7 +30,7 @@ struct AttributeRecord {
   uint64_t origin = 0;           // inode number of the lower file that this one was copied from, or 0
   uint32_t links = 0;            // the guest's link count of a copied-up file with several names, or 0: the host's
   uint32_t flags = 0;
-  std::string redirect;          // directories: where their content lies in the lower layers, "a/b/c"
+  std::string redirect;  // directories: where their content lies in the lower layers, "a/b/c"
   // security.*, trusted.*, system.posix_acl_* by full name (and user.* in MemoryStore).
   std::vector<std::pair<std::string, std::vector<std::byte>>> xattrs;
   // Entries of a later version that may be ignored: kept as they are when the record is rewritten.
@@ -49,8 +49,8 @@ struct AttributeRecord {
 inline constexpr size_t kMaxRecordSize = 65536;
 
 std::vector<std::byte> EncodeRecord(const AttributeRecord& record);
-// EIO for anything that is not a well-formed record of a version known here. The input is hostile: every length, value and
-// combination is checked.
+// EIO for anything that is not a well-formed record of a version known here. The input is hostile: every length, value
+// and combination is checked.
 Result<AttributeRecord> DecodeRecord(std::span<const std::byte> data);
 
 }  // namespace usl::fs

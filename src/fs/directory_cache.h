@@ -1,7 +1,8 @@
 // The host directories that VolFs works in, and the bounded set of fds that are open on them.
 //
-// A HostDirectory names a directory by its parent and one component; its fd is opened when it is needed and may be closed at
-// any time after (RLIMIT_NOFILE can be small), to be opened again along the chain of parents. Guarded by the kernel lock.
+// A HostDirectory names a directory by its parent and one component; its fd is opened when it is needed and may be
+// closed at any time after (RLIMIT_NOFILE can be small), to be opened again along the chain of parents. Guarded by the
+// kernel lock.
 #pragma once
 
 #include <string>
@@ -61,8 +62,8 @@ class DirectoryCache {
   explicit DirectoryCache(size_t limit = 256) : limit_(limit) {}
   ~DirectoryCache();
 
-  // The directory's fd, opened when it is not. ESTALE when another directory is there by now (the tree was changed behind
-  // the kernel's back).
+  // The directory's fd, opened when it is not. ESTALE when another directory is there by now (the tree was changed
+  // behind the kernel's back).
   Result<Ref<OpenDirectory>> Get(HostDirectory& directory);
   // The fd if it is open already, else null.
   Ref<OpenDirectory> Peek(HostDirectory& directory) const { return directory.open_; }

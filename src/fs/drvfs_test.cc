@@ -14,7 +14,9 @@ class DrvFsTest : public ScratchTest {
     EXPECT_THAT(fs, Succeeds());
     return fs ? Ref<VolFs>(static_cast<VolFs*>(fs->get())) : nullptr;
   }
-  Result<Ref<vfs::Inode>> Look(const Ref<VolFs>& fs, const std::string& name) { return fs->root()->Lookup(name, context_); }
+  Result<Ref<vfs::Inode>> Look(const Ref<VolFs>& fs, const std::string& name) {
+    return fs->root()->Lookup(name, context_);
+  }
 };
 
 TEST_F(DrvFsTest, TheUsersFilesBelongToTheMappedOwner) {
@@ -124,6 +126,9 @@ TEST_F(DrvFsTest, MetadataIsKeptInTheRecord) {
     auto file = *Make(fs->root(), "f", S_IFREG | 04711, 7, 8);
     ASSERT_THAT(Make(fs->root(), "null", S_IFCHR | 0666, 0, 0, makedev(1, 3)), Succeeds());
     EXPECT_EQ(file->GetAttributes()->uid, 7u);
+    ASSERT_THAT(Make(fs->root(), "link", S_IFLNK | 0777, 7, 7, 0, "f"), Succeeds());
+    EXPECT_TRUE(std::filesystem::is_symlink(Path("share/link"))) << "for the host too";
+    EXPECT_FALSE(std::filesystem::exists(Path("share/.usl")));
   }
   WriteHost(Path("share/plain"), "");
   auto fs = Open({.uid = 1000, .gid = 1000, .metadata = true});
@@ -175,6 +180,10 @@ TEST_F(DrvFsTest, ItsFilesAreFoundByTheirDescriptors) {
   EXPECT_EQ(found->GetAttributes()->size, 1u);
   std::filesystem::remove(Path("share/d/f"));
   ASSERT_EQ(::fstat(fd->get(), &status), 0);
+  auto again = fs->FindByHostFile(fd->get(), status);
+  EXPECT_EQ(again, found) << "known, but no longer by its name";
+  EXPECT_EQ(found->GetAttributes()->nlink, 0u);
+  again = nullptr;
   found = nullptr;
   found = fs->FindByHostFile(fd->get(), status);
   ASSERT_TRUE(found);

@@ -1,15 +1,16 @@
 // /etc/shadow and /etc/gshadow for a guest that may not see the host's.
 #pragma once
 
+#include <sys/types.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include <sys/types.h>
-
 namespace usl::fs {
 
-// The content of shadow(5) for the accounts of a passwd(5) text, all with locked passwords. Malformed lines are left out.
+// The content of shadow(5) for the accounts of a passwd(5) text, all with locked passwords. Malformed lines are left
+// out.
 std::string MakeShadow(std::string_view passwd);
 // The content of gshadow(5) for a group(5) text.
 std::string MakeGshadow(std::string_view group);

@@ -2,8 +2,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <linux/limits.h>
+#include <linux/openat2.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -30,7 +30,9 @@ std::atomic<bool> g_has_xattrat{true};
 std::atomic<bool> g_has_openat2{true};
 std::atomic<bool> g_has_fchmodat2{true};
 
-bool IsMissing(int error) { return error == ENOSYS; }
+bool IsMissing(int error) {
+  return error == ENOSYS;
+}
 
 // The path by which the older calls reach a place. It follows the magic link of the fd, and nothing behind it.
 std::string ProcPath(const HostPlace& place) {
@@ -88,7 +90,9 @@ ComponentName::ComponentName(std::string_view name) : valid_(name.size() < sizeo
   text_[length] = '\0';
 }
 
-std::string FdPath(int fd) { return format("/proc/self/fd/{}", fd); }
+std::string FdPath(int fd) {
+  return format("/proc/self/fd/{}", fd);
+}
 
 Result<struct statx> Stat(const HostPlace& place) {
   struct statx status;

@@ -1,5 +1,5 @@
-// The host calls that VolFs makes on a file, each on an open directory and ONE component that is never followed when it is
-// a symlink, or on an open fd itself. Nothing here takes a host path, so no symlink of the host is ever followed.
+// The host calls that VolFs makes on a file, each on an open directory and ONE component that is never followed when it
+// is a symlink, or on an open fd itself. Nothing here takes a host path, so no symlink of the host is ever followed.
 #pragma once
 
 #include <linux/stat.h>
@@ -19,8 +19,8 @@
 
 namespace usl::fs {
 
-// A host inode while it exists. Numbers are reused after that: whoever keeps a key keeps the file alive too, or compares
-// the birth time.
+// A host inode while it exists. Numbers are reused after that: whoever keeps a key keeps the file alive too, or
+// compares the birth time.
 struct HostKey {
   dev_t device = 0;
   uint64_t ino = 0;
@@ -57,7 +57,9 @@ class ComponentName {
 // statx(2) with the basic fields and the birth time, not following a symlink.
 Result<struct statx> Stat(const HostPlace& place);
 HostKey KeyOf(const struct statx& status);
-inline HostKey KeyOf(const struct stat& status) { return {status.st_dev, status.st_ino}; }
+inline HostKey KeyOf(const struct stat& status) {
+  return {status.st_dev, status.st_ino};
+}
 // The birth time in nanoseconds, or 0 where the host has none.
 uint64_t BirthOf(const struct statx& status);
 timespec TimeOf(const struct statx_timestamp& time);
@@ -85,9 +87,10 @@ Result<void> SetHostXattr(const HostPlace& place, const char* name, std::span<co
 Result<void> RemoveHostXattr(const HostPlace& place, const char* name);
 Result<std::vector<std::string>> ListHostXattr(const HostPlace& place);
 
-// Calls `add(name, ino, type)` for each entry of a directory but "." and "..", from its start. `directory` is any fd of it
-// (an O_PATH one too). Stops early when `add` returns false.
-Result<void> ForEachEntry(int directory, const std::function<bool(const char* name, uint64_t ino, unsigned char type)>& add);
+// Calls `add(name, ino, type)` for each entry of a directory but "." and "..", from its start. `directory` is any fd of
+// it (an O_PATH one too). Stops early when `add` returns false.
+Result<void> ForEachEntry(int directory,
+                          const std::function<bool(const char* name, uint64_t ino, unsigned char type)>& add);
 
 // What getdents64(2) fills.
 struct HostDirent {

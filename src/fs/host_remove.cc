@@ -15,7 +15,8 @@ namespace {
 
 constexpr const char* kPrefix = "usl-removing-";
 
-// Empties `directory`: files go, its directories are moved up to `top`, so that nothing is ever more than one level deep.
+// Empties `directory`: files go, its directories are moved up to `top`, so that nothing is ever more than one level
+// deep.
 Result<void> Flatten(int top, int directory, uint64_t& counter, std::vector<std::string>& pending) {
   std::vector<std::pair<std::string, unsigned char>> members;
   USL_TRY_VOID(ForEachEntry(directory, [&](const char* name, uint64_t, unsigned char type) {

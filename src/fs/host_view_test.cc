@@ -16,9 +16,9 @@ using ::testing::UnorderedElementsAre;
 class HostViewTest : public ScratchTest {
  protected:
   HostViewTest() {
-    for (const char* name : {"host/proc", "host/tmp", "host/run", "host/dev", "host/usr/bin", "host/etc", "host/home/me/.ssh",
-                             "host/home/other", "host/var/lib/apt/lists/partial", "host/var/lib/dpkg", "host/var/tmp",
-                             "host/var/usl", "host/var/secret", "host/root"}) {
+    for (const char* name : {"host/proc", "host/tmp", "host/run", "host/dev", "host/usr/bin", "host/etc",
+                             "host/home/me/.ssh", "host/home/other", "host/var/lib/apt/lists/partial",
+                             "host/var/lib/dpkg", "host/var/tmp", "host/var/usl", "host/var/secret", "host/root"}) {
       MakeHostDirectory(name);
     }
     WriteHost(Path("host/home/me/.ssh/id"), "key");
@@ -26,7 +26,8 @@ class HostViewTest : public ScratchTest {
     WriteHost(Path("host/tmp/private"), "private");
     WriteHost(Path("host/proc/version"), "host's");
     WriteHost(Path("host/usr/bin/tool"), "tool");
-    WriteHost(Path("host/etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nme:x:1000:1000:,:/home/me:/bin/sh\n+nis\nbad line\n");
+    WriteHost(Path("host/etc/passwd"),
+              "root:x:0:0:root:/root:/bin/sh\nme:x:1000:1000:,:/home/me:/bin/sh\n+nis\nbad line\n");
     WriteHost(Path("host/etc/group"), "root:x:0:\nshadow:x:42:me\n");
     WriteHost(Path("host/etc/shadow"), "root:$6$hash:1::::::\n");
     WriteHost(Path("host/etc/gshadow"), "root:$6$hash::\n");
@@ -125,7 +126,8 @@ TEST_F(HostViewTest, WhatIsUnreadableGivesEaccesButAptsStateIsEmpty) {
     ASSERT_THAT(Make(Get(fs, "root"), ".profile", S_IFREG | 0644), Succeeds());
     EXPECT_TRUE(std::filesystem::is_empty(Path("upper/.usl/work")));
   }
-  for (const char* name : {"host/var/secret", "host/var/lib/apt/lists/partial", "host/root"}) ::chmod(Path(name).c_str(), 0700);
+  for (const char* name : {"host/var/secret", "host/var/lib/apt/lists/partial", "host/root"})
+    ::chmod(Path(name).c_str(), 0700);
 }
 
 TEST_F(HostViewTest, ChangesStayInTheUpper) {

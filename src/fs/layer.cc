@@ -13,13 +13,22 @@ namespace {
 // Numbers that linux/magic.h lacks or that differ between versions of it.
 constexpr long kXfs = 0x58465342, kZfs = 0x2FC12FC1, kBcachefs = 0xCA451A4E, kJfs = 0x3153464A;
 
-// File systems that hold a machine's own programs and data. Everything else that is mounted in the host's root (proc, sys,
-// tmpfs, network and FUSE mounts, which may hold the user's secrets) is shown as an empty directory.
+// File systems that hold a machine's own programs and data. Everything else that is mounted in the host's root (proc,
+// sys, tmpfs, network and FUSE mounts, which may hold the user's secrets) is shown as an empty directory.
 bool IsDiskFileSystem(long magic) {
   switch (magic) {
-    case EXT4_SUPER_MAGIC: case BTRFS_SUPER_MAGIC: case F2FS_SUPER_MAGIC: case OVERLAYFS_SUPER_MAGIC:
-    case SQUASHFS_MAGIC: case EROFS_SUPER_MAGIC_V1: case NILFS_SUPER_MAGIC: case REISERFS_SUPER_MAGIC:
-    case kXfs: case kZfs: case kBcachefs: case kJfs: return true;
+    case EXT4_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+    case OVERLAYFS_SUPER_MAGIC:
+    case SQUASHFS_MAGIC:
+    case EROFS_SUPER_MAGIC_V1:
+    case NILFS_SUPER_MAGIC:
+    case REISERFS_SUPER_MAGIC:
+    case kXfs:
+    case kZfs:
+    case kBcachefs:
+    case kJfs: return true;
     default: return false;
   }
 }
@@ -86,7 +95,8 @@ bool Layer::ApplyRules(const HostDirectory& directory, const HostPlace& place, s
     // By an O_PATH fd: a directory that may not be read can be asked for its file system too.
     auto fd = OpenHost(place, O_PATH | O_DIRECTORY | O_NOFOLLOW);
     struct statfs file_system;
-    if (!fd || ::fstatfs(fd->get(), &file_system) < 0 || !IsDiskFileSystem(file_system.f_type)) entry.shown_empty = true;
+    if (!fd || ::fstatfs(fd->get(), &file_system) < 0 || !IsDiskFileSystem(file_system.f_type))
+      entry.shown_empty = true;
   }
   return true;
 }

@@ -1,5 +1,5 @@
-// One host tree of a VolFs: the writable one, or a read-only one below it. What its files' owners, modes and types are for
-// the guest is the layer's to say.
+// One host tree of a VolFs: the writable one, or a read-only one below it. What its files' owners, modes and types are
+// for the guest is the layer's to say.
 #pragma once
 
 #include <map>
@@ -41,10 +41,10 @@ enum class Owners {
 struct LayerOptions {
   std::string path;  // the host directory; symlinks in it are followed once, when it is opened
   Owners owners = Owners::kRecord;
-  bool cross_mounts = true;        // kHost: false shows what is mounted below as empty, unless it is a disk file system
-  HostRule rules;                  // kHost
-  std::vector<HostKey> emptied;    // kHost: directories that are shown empty wherever they appear
-  uid_t mapped_uid = 0;            // kMapped
+  bool cross_mounts = true;      // kHost: false shows what is mounted below as empty, unless it is a disk file system
+  HostRule rules;                // kHost
+  std::vector<HostKey> emptied;  // kHost: directories that are shown empty wherever they appear
+  uid_t mapped_uid = 0;          // kMapped
   gid_t mapped_gid = 0;
   mode_t file_mask = 0, directory_mask = 0;
   bool metadata = false;
@@ -95,7 +95,8 @@ class Layer {
  private:
   Layer(LayerOptions options, std::unique_ptr<AttributeStore> store);
   // Applies the rules to a found entry: false when it is to be hidden.
-  bool ApplyRules(const HostDirectory& directory, const HostPlace& place, std::string_view name, HostEntry& entry) const;
+  bool ApplyRules(const HostDirectory& directory, const HostPlace& place, std::string_view name,
+                  HostEntry& entry) const;
 
   LayerOptions options_;
   std::unique_ptr<AttributeStore> store_;

@@ -232,7 +232,8 @@ TEST_F(LayerTest, RenamesOfLowerThings) {
 TEST_F(LayerTest, ExchangeOfLowerThings) {
   {
     auto fs = Open();
-    ASSERT_THAT(fs->root()->Rename("a", *Get(fs, "a"), *fs->root(), "d", Get(fs, "d").get(), RENAME_EXCHANGE), Succeeds());
+    ASSERT_THAT(fs->root()->Rename("a", *Get(fs, "a"), *fs->root(), "d", Get(fs, "d").get(), RENAME_EXCHANGE),
+                Succeeds());
     EXPECT_EQ(Read(Get(fs, "d")), "lower a");
     EXPECT_EQ(Read(Get(fs, "a/x")), "lower x");
   }

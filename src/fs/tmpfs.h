@@ -1,5 +1,5 @@
-// tmpfs: VolFs over a fresh private directory of a memory file system, with attribute records in memory. Gone with the last
-// reference to it, or when the next tmpfs is made after a kernel that died.
+// tmpfs: VolFs over a fresh private directory of a memory file system, with attribute records in memory. Gone with the
+// last reference to it, or when the next tmpfs is made after a kernel that died.
 #pragma once
 
 #include <optional>
@@ -17,7 +17,8 @@ struct TmpFsOptions {
   mode_t mode = 01777;
   uid_t uid = 0;
   gid_t gid = 0;
-  // Where the private directory is made; empty: /dev/shm, or `fallback_directory` where that is missing or mounted noexec.
+  // Where the private directory is made; empty: /dev/shm, or `fallback_directory` where that is missing or mounted
+  // noexec.
   std::string host_directory;
   std::string fallback_directory;
   std::string source = "tmpfs";

@@ -64,7 +64,8 @@ Result<void> VolFs::LockUpper() {
     return Fail(EBUSY);
   }
   // Some network file systems lock no directories.
-  Log(LogLevel::kWarning, "cannot lock \"{}\" (errno {}): do not use it from a second instance", options_.upper->path, errno);
+  Log(LogLevel::kWarning, "cannot lock \"{}\" (errno {}): do not use it from a second instance", options_.upper->path,
+      errno);
   return {};
 }
 
@@ -113,7 +114,9 @@ Result<void> VolFs::OpenTrees() {
   return {};
 }
 
-Ref<vfs::Inode> VolFs::root() { return root_; }
+Ref<vfs::Inode> VolFs::root() {
+  return root_;
+}
 
 Result<struct statfs> VolFs::StatFs() {
   struct statfs status;
@@ -143,7 +146,9 @@ Result<Ref<OpenDirectory>> VolFs::Work() {
   return cache_.Get(*work_);
 }
 
-std::string VolFs::TemporaryName() { return format("t{}", ++temporary_counter_); }
+std::string VolFs::TemporaryName() {
+  return format("t{}", ++temporary_counter_);
+}
 
 Result<void> VolFs::Step() {
   if (fail_at_step > 0 && --fail_at_step == 0) return Fail(EIO);
@@ -210,7 +215,9 @@ uint64_t VolFs::Number(const HostKey& key) {
   return key.ino ^ (static_cast<uint64_t>(found - devices_.begin()) << 52);
 }
 
-bool VolFs::KnowsDevice(dev_t device) const { return std::ranges::find(devices_, device) != devices_.end(); }
+bool VolFs::KnowsDevice(dev_t device) const {
+  return std::ranges::find(devices_, device) != devices_.end();
+}
 
 void VolFs::LearnCursorBits(dev_t device, int directory) {
   if (std::ranges::find(cursor_devices_, device) != cursor_devices_.end()) return;

@@ -1,6 +1,6 @@
-// VolFs: a guest file tree with Linux's full semantics over host directories that an ordinary user owns (docs/volfs.md, and
-// src/fs/README.md for its shape): any number of read-only layers and one writable layer on top. DrvFs, tmpfs and the host
-// view are VolFs with other options.
+// VolFs: a guest file tree with Linux's full semantics over host directories that an ordinary user owns (docs/volfs.md,
+// and src/fs/README.md for its shape): any number of read-only layers and one writable layer on top. DrvFs, tmpfs and
+// the host view are VolFs with other options.
 #pragma once
 
 #include <condition_variable>
@@ -51,8 +51,8 @@ struct FoundName {
 
 class VolFs : public vfs::FileSystem {
  public:
-  // Opens (and locks) the trees. EBUSY when another kernel owns the upper one, EOPNOTSUPP when its file system has no user
-  // attributes, else the errors of open(2); each with a log line that says what to do.
+  // Opens (and locks) the trees. EBUSY when another kernel owns the upper one, EOPNOTSUPP when its file system has no
+  // user attributes, else the errors of open(2); each with a log line that says what to do.
   static Result<Ref<VolFs>> Open(VolFsOptions options);
   ~VolFs() override;
 
@@ -68,7 +68,8 @@ class VolFs : public vfs::FileSystem {
   size_t inode_count() const { return inodes_.size(); }
   size_t open_directory_count() const { return cache_.size(); }
 
-  // Test hook: the number of the host step at which the next copy-up fails with EIO, as if the kernel died there; 0 = none.
+  // Test hook: the number of the host step at which the next copy-up fails with EIO, as if the kernel died there; 0 =
+  // none.
   int fail_at_step = 0;
 
  protected:
@@ -103,14 +104,15 @@ class VolFs : public vfs::FileSystem {
   Result<DirectoryStack> FindRedirect(const Layer& above, std::string_view path);
 
   Ref<VolInode> FindInode(const HostKey& key);
-  // The directory of copied-up files that have several names in the lower layers, `.usl/index`; null while there is none
-  // (and `make` is false).
+  // The directory of copied-up files that have several names in the lower layers, `.usl/index`; null while there is
+  // none (and `make` is false).
   Result<Ref<OpenDirectory>> Index(bool make);
   std::string IndexName(const HostKey& lower_key) { return format("{:x}", Number(lower_key)); }
   // The copied-up inode of such a lower file, or null.
   Result<Ref<VolInode>> FindIndexed(const HostKey& lower_key);
   // The inode of a found name: a known one, or a new one.
   Result<Ref<VolInode>> MakeInode(FoundName found, VolInode* parent, std::string_view name);
+  Ref<VolInode> WalkHere(std::string_view path);
   Ref<vfs::Inode> FindByPath(const std::string& path, int fd, const struct stat& status);
   Ref<VolInode> MakeDetached(Layer& layer, int fd);
   bool IsReservedName(const VolInode& directory, std::string_view name) const;

@@ -45,7 +45,10 @@ Result<void> VolInode::SaveRecord(AttributeRecord record) {
 Result<void> VolInode::SetOwnership(const Ownership& wanted) {
   if (layer_->owners() == Owners::kMapped && !layer_->options().metadata) return SetMappedOwnership(wanted);
   // A host symlink has no attributes: one with an owner becomes a stand-in file.
-  if (S_ISLNK(host_mode_)) return wanted.uid == 0 && wanted.gid == 0 ? Result<void>{} : ReplaceSymlink(wanted);
+  if (S_ISLNK(host_mode_)) {
+    bool same = wanted.uid == owner_.uid && wanted.gid == owner_.gid;
+    return same ? Result<void>{} : ReplaceSymlink(wanted);
+  }
   // Other special files of the host (in unpacked trees) stay as they are.
   if (!S_ISREG(host_mode_) && !S_ISDIR(host_mode_)) return Fail(EPERM);
   uint32_t host_mode = HostModeFor(type(), wanted.mode);
@@ -55,8 +58,8 @@ Result<void> VolInode::SetOwnership(const Ownership& wanted) {
   AttributeRecord record = RecordFor(wanted, host_mode);
   bool owners_change = wanted.uid != owner_.uid || wanted.gid != owner_.gid;
   bool record_has_mode = record_ && record_->mode;
-  // After a crash the guest's attributes are the old or the new ones. One that is stored in both places is changed in the
-  // order that leaves no mixture: while the record names the mode, the host's bits do not count.
+  // After a crash the guest's attributes are the old or the new ones. One that is stored in both places is changed in
+  // the order that leaves no mixture: while the record names the mode, the host's bits do not count.
   if (chmods && (record.mode || (owners_change && !record_has_mode))) {
     AttributeRecord full = record;
     full.mode = wanted.mode;
@@ -84,7 +87,8 @@ Result<void> VolInode::SetMappedOwnership(const Ownership& wanted) {
 }
 
 Result<void> VolInode::ReplaceSymlink(const Ownership& wanted) {
-  if (!place_.parent || pinned_) return Fail(EPERM);
+  // A directory of the host's own keeps its symlinks.
+  if (!place_.parent || pinned_ || volfs_.options_.live) return Fail(EPERM);
   Resolved at = USL_TRY(Resolve());
   std::string target = USL_TRY(ReadHostLink(at.place));
   struct statx old = USL_TRY(Stat(at.place));

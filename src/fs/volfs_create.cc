@@ -43,7 +43,8 @@ Result<void> VolInode::MakeHostFile(const HostPlace& place, const vfs::NewInode&
   Layer& upper = *volfs_.upper();
   bool mapped = upper.owners() == Owners::kMapped;
   // The host's own directories get the very mode, without set-id bits.
-  mode_t host_mode = mapped && !upper.UsesRecords() ? spec.mode & (S_ISDIR(spec.mode) ? 01777 : 0777) : HostModeFor(spec.mode);
+  mode_t host_mode =
+      mapped && !upper.UsesRecords() ? spec.mode & (S_ISDIR(spec.mode) ? 01777 : 0777) : HostModeFor(spec.mode);
   switch (spec.mode & S_IFMT) {
     case S_IFDIR:
       if (::mkdirat(place.fd, place.name, host_mode) < 0) return FailErrno();
@@ -100,14 +101,15 @@ Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewIn
 
   Layer& upper = *volfs_.upper();
   AttributeRecord record;
-  if (upper.UsesRecords()) {
+  // The symlinks of a host directory stay symlinks for the host.
+  if (upper.UsesRecords() && !(type == S_IFLNK && volfs_.options_.live)) {
     bool mapped = upper.owners() == Owners::kMapped;
-    if (mapped || spec.uid) record.uid = spec.uid;
-    if (mapped || spec.gid) record.gid = spec.gid;
+    if (spec.uid != (mapped ? upper.options().mapped_uid : 0)) record.uid = spec.uid;
+    if (spec.gid != (mapped ? upper.options().mapped_gid : 0)) record.gid = spec.gid;
     if (type != S_IFLNK && HostModeFor(spec.mode) != (spec.mode & 07777)) record.mode = spec.mode & 07777;
   }
-  bool is_stand_in = upper.UsesRecords() &&
-                     ((type == S_IFLNK && !record.IsDefault()) || (type != S_IFLNK && type != S_IFREG && type != S_IFDIR));
+  bool is_stand_in = upper.UsesRecords() && ((type == S_IFLNK && !record.IsDefault()) ||
+                                             (type != S_IFLNK && type != S_IFREG && type != S_IFDIR));
   bool over_whiteout = is_merged && USL_TRY(IsWhiteoutAt(place));
   if (over_whiteout && type == S_IFDIR) record.flags |= AttributeRecord::kOpaque;
   if (is_stand_in) USL_TRY_VOID(Annotate());
@@ -135,7 +137,8 @@ Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewIn
   found.entry.status = USL_TRY(Stat(place));
   if (needs_record) found.entry.record = std::make_unique<AttributeRecord>(record);
   if (type == S_IFDIR) {
-    found.stack.push_back(MakeRef<HostDirectory>(Ref<HostDirectory>(UpperDirectory()), std::string(name), KeyOf(found.entry.status)));
+    found.stack.push_back(
+        MakeRef<HostDirectory>(Ref<HostDirectory>(UpperDirectory()), std::string(name), KeyOf(found.entry.status)));
   }
   return USL_TRY(volfs_.MakeInode(std::move(found), this, name));
 }
@@ -177,9 +180,9 @@ Result<void> VolInode::Link(std::string_view name, vfs::Inode& target_inode) {
     destination = {work->fd(), temporary.c_str()};
   }
   Resolved from = USL_TRY(target.Resolve());
-  int done = from.place.IsFd()
-                 ? ::linkat(AT_FDCWD, FdPath(from.place.fd).c_str(), destination.fd, destination.name, AT_SYMLINK_FOLLOW)
-                 : ::linkat(from.place.fd, from.place.name, destination.fd, destination.name, 0);
+  int done = from.place.IsFd() ? ::linkat(AT_FDCWD, FdPath(from.place.fd).c_str(), destination.fd, destination.name,
+                                          AT_SYMLINK_FOLLOW)
+                               : ::linkat(from.place.fd, from.place.name, destination.fd, destination.name, 0);
   if (done < 0) return FailErrno();
   if (over_whiteout) USL_TRY_VOID(Publish(temporary, name, false));
   USL_TRY_VOID(target.CountLinks(+1));

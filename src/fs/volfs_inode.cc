@@ -8,15 +8,18 @@ namespace usl::fs {
 namespace {
 
 // open(2) flags that are passed to the host; the others are Vfs's business or this file's.
-constexpr int kHostFlags = O_ACCMODE | O_APPEND | O_DIRECT | O_DIRECTORY | O_DSYNC | O_SYNC | O_NOATIME | O_NOFOLLOW |
-                           O_TRUNC | O_ASYNC;
+constexpr int kHostFlags =
+    O_ACCMODE | O_APPEND | O_DIRECT | O_DIRECTORY | O_DSYNC | O_SYNC | O_NOATIME | O_NOFOLLOW | O_TRUNC | O_ASYNC;
 constexpr uint64_t kShownStatxAttributes = STATX_ATTR_COMPRESSED | STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND |
                                            STATX_ATTR_NODUMP | STATX_ATTR_ENCRYPTED | STATX_ATTR_VERITY;
 
 }  // namespace
 
 VolInode::VolInode(VolFs& file_system, FoundName found, VolInode* parent, std::string_view name)
-    : Inode(file_system, found.entry.type()), volfs_(file_system), layer_(found.layer), place_{Ref<VolInode>(parent), std::string(name)} {
+    : Inode(file_system, found.entry.type()),
+      volfs_(file_system),
+      layer_(found.layer),
+      place_{Ref<VolInode>(parent), std::string(name)} {
   TakeEntry(found.entry);
   number_ = record_ && record_->origin ? record_->origin : volfs_.Number(key_);
   if (IsDirectory()) {
@@ -179,8 +182,8 @@ Result<void> VolInode::CheckOpened(int fd) const {
   return {};
 }
 
-// The host refuses what the guest's root may do where an unpacked tree has modes without u+rw: give the file the mode that
-// VolFs keeps (the guest's goes to the record) and try again.
+// The host refuses what the guest's root may do where an unpacked tree has modes without u+rw: give the file the mode
+// that VolFs keeps (the guest's goes to the record) and try again.
 Result<UniqueFd> VolInode::OpenNormalising(const HostPlace& place, int flags) {
   auto fd = OpenHost(place, flags);
   if (fd) return fd;
@@ -202,8 +205,8 @@ Result<UniqueFd> VolInode::OpenNormalising(const HostPlace& place, int flags) {
 }
 
 Result<UniqueFd> VolInode::OpenFlags(int flags) {
-  // What stands behind a directory that is shown empty (the user's home) is not to be given away, nor may it be readable: the
-  // guest gets the upper tree's directory.
+  // What stands behind a directory that is shown empty (the user's home) is not to be given away, nor may it be
+  // readable: the guest gets the upper tree's directory.
   if (directory_ && directory_->stack.front()->shown_empty && volfs_.upper() && !pinned_) USL_TRY_VOID(CopyUp());
   if (flags & O_PATH) {
     Resolved at = USL_TRY(Resolve());
@@ -230,6 +233,8 @@ Result<UniqueFd> VolInode::OpenFlags(int flags) {
   return fd;
 }
 
-Result<UniqueFd> VolInode::Open(int flags, const vfs::Context&) { return OpenFlags(flags); }
+Result<UniqueFd> VolInode::Open(int flags, const vfs::Context&) {
+  return OpenFlags(flags);
+}
 
 }  // namespace usl::fs

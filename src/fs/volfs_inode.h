@@ -1,8 +1,8 @@
 // The inodes of VolFs. Guarded by the kernel lock.
 //
-// An inode knows its host file by a place: its parent and a name (a file with hard links may have several), or, when it has
-// lost its last name or never had one, by an fd of its own. `layer_` and `key_` tell which host file that is; a copy-up
-// replaces them, and the inode stays the same one for the guest.
+// An inode knows its host file by a place: its parent and a name (a file with hard links may have several), or, when it
+// has lost its last name or never had one, by an fd of its own. `layer_` and `key_` tell which host file that is; a
+// copy-up replaces them, and the inode stays the same one for the guest.
 #pragma once
 
 #include <fcntl.h>
@@ -36,8 +36,8 @@ class VolInode final : public vfs::Inode {
   Result<void> Link(std::string_view name, vfs::Inode& target) override;
   Result<void> Unlink(std::string_view name, vfs::Inode& victim) override;
   Result<void> RemoveDirectory(std::string_view name, vfs::Inode& victim) override;
-  Result<void> Rename(std::string_view old_name, vfs::Inode& source, vfs::Inode& new_directory, std::string_view new_name,
-                      vfs::Inode* target, unsigned flags) override;
+  Result<void> Rename(std::string_view old_name, vfs::Inode& source, vfs::Inode& new_directory,
+                      std::string_view new_name, vfs::Inode* target, unsigned flags) override;
   Result<Ref<vfs::Inode>> CreateUnnamed(const vfs::NewInode& spec) override;
   Result<void> ReadDirectory(int open_directory, uint64_t parent_ino, vfs::DirectorySink& sink) override;
   bool CacheableNames() const override { return !volfs_.options_.live; }
@@ -47,8 +47,8 @@ class VolInode final : public vfs::Inode {
   Result<void> RemoveXattr(std::string_view name) override;
   Result<std::vector<std::string>> ListXattr() override;
 
-  // Opens the host file with open(2)'s flags, copying it up first when it is to be written. Without a context, for tests and
-  // for the file systems built on this one.
+  // Opens the host file with open(2)'s flags, copying it up first when it is to be written. Without a context, for
+  // tests and for the file systems built on this one.
   Result<UniqueFd> OpenFlags(int flags);
   Result<Ref<VolInode>> LookupName(std::string_view name);
 
@@ -62,7 +62,9 @@ class VolInode final : public vfs::Inode {
   struct Place {
     Ref<VolInode> parent;
     std::string name;
-    bool Is(const VolInode& directory, std::string_view other) const { return parent.get() == &directory && name == other; }
+    bool Is(const VolInode& directory, std::string_view other) const {
+      return parent.get() == &directory && name == other;
+    }
   };
   struct DirectoryState {
     DirectoryStack stack;  // topmost first; never empty
@@ -96,7 +98,8 @@ class VolInode final : public vfs::Inode {
   // Makes the file be in the upper tree. EROFS without one.
   Result<void> CopyUp(bool with_data = true);
   Result<void> CopyUpOne(bool with_data);
-  Result<void> CopyUpInto(const Resolved& from, const struct statx& status, const std::string& temporary, bool with_data);
+  Result<void> CopyUpInto(const Resolved& from, const struct statx& status, const std::string& temporary,
+                          bool with_data);
   Result<void> CopyLarge(int from, int to, uint64_t size);
   Result<void> CopyUserXattrs(const HostPlace& from, const HostPlace& to);
   Result<void> PublishCopy(const std::string& temporary, const struct statx& status);
@@ -115,7 +118,8 @@ class VolInode final : public vfs::Inode {
   // Directory operations in the upper tree.
   Result<void> CheckChangeable(std::string_view name);
   Result<bool> LowerHas(std::string_view name);
-  Result<void> MakeHostFile(const HostPlace& place, const vfs::NewInode& spec, AttributeRecord& record, bool needs_record);
+  Result<void> MakeHostFile(const HostPlace& place, const vfs::NewInode& spec, AttributeRecord& record,
+                            bool needs_record);
   Result<bool> IsWhiteoutAt(const HostPlace& place);
   // Moves a finished file from the work directory to a name here, over a whiteout if there is one.
   Result<void> Publish(const std::string& temporary, std::string_view name, bool is_directory);

@@ -80,11 +80,15 @@ Result<Ref<vfs::Inode>> VolInode::Lookup(std::string_view name, const vfs::Conte
 Result<Ref<VolInode>> VolFs::MakeInode(FoundName found, VolInode* parent, std::string_view name) {
   HostKey key = KeyOf(found.entry.status);
   // A lower file of several names may have been copied up by another one of them.
-  bool may_be_indexed = has_upper_ && found.layer != upper() && found.entry.type() != S_IFDIR && found.entry.status.stx_nlink > 1;
+  bool may_be_indexed =
+      has_upper_ && found.layer != upper() && found.entry.type() != S_IFDIR && found.entry.status.stx_nlink > 1;
   if (Ref<VolInode> known = FindInode(key)) {
     bool same = known->type() == found.entry.type() && (!options_.live || known->birth_ == BirthOf(found.entry.status));
     if (same && !known->IsDirectory()) {
-      if (options_.live) known->Refresh(found.entry.status);
+      if (options_.live) {
+        known->Refresh(found.entry.status);
+        known->pinned_.Reset();
+      }
       known->AddPlace(*parent, name);
       return known;
     }
@@ -158,29 +162,28 @@ Ref<VolInode> VolFs::MakeDetached(Layer& layer, int fd) {
   return inode;
 }
 
+Ref<VolInode> VolFs::WalkHere(std::string_view path) {
+  Ref<VolInode> inode = root_;
+  while (!path.empty() && inode) {
+    size_t end = std::min(path.find('/'), path.size());
+    auto next = inode->LookupName(path.substr(0, end));
+    path.remove_prefix(std::min(end + 1, path.size()));
+    inode = next ? *next : nullptr;
+  }
+  return inode;
+}
+
 Ref<vfs::Inode> VolFs::FindByPath(const std::string& path, int fd, const struct stat& status) {
-  constexpr std::string_view kDeleted = " (deleted)";
-  // A directory that was removed has nlink 0 on most file systems; trust the suffix only with it.
-  bool deleted = status.st_nlink == 0 && path.ends_with(kDeleted);
+  HostKey key = KeyOf(status);
   for (const auto& layer : layers_) {
-    std::string text = deleted ? path.substr(0, path.size() - kDeleted.size()) : path;
-    auto relative = layer->RelativePath(text);
+    auto relative = layer->RelativePath(path);
     if (!relative) continue;
-    if (deleted) {
-      if (layer->owners() == Owners::kHost) continue;
-      return MakeDetached(*layer, fd);
-    }
-    Ref<VolInode> inode = root_;
-    std::string_view rest = *relative;
-    while (!rest.empty() && inode) {
-      size_t end = std::min(rest.find('/'), rest.size());
-      auto next = inode->LookupName(rest.substr(0, end));
-      rest.remove_prefix(std::min(end + 1, rest.size()));
-      inode = next ? *next : nullptr;
-    }
-    HostKey key = KeyOf(status);
+    Ref<VolInode> inode = status.st_nlink > 0 ? WalkHere(*relative) : nullptr;
     if (inode && (inode->key_ == key || (inode->number_ == Number(key) && inode->layer_ == upper()))) return inode;
-    if (OwnsHostPath(*layer, *relative, key)) return MakeDetached(*layer, fd);
+    if (status.st_nlink > 0 && OwnsHostPath(*layer, *relative, key)) return MakeDetached(*layer, fd);
+    // The name by which it was opened is gone; other links may be left. Only the trees that nobody else changes are
+    // sure to have had it where the text says.
+    if (path.ends_with(" (deleted)") && layer->owners() != Owners::kHost) return MakeDetached(*layer, fd);
   }
   return nullptr;
 }
@@ -193,6 +196,8 @@ Ref<vfs::Inode> VolFs::FindByHostFile(int fd, const struct stat& status) {
     if (options_.live) {
       auto now = Stat({fd, ""});
       same = now && BirthOf(*now) == known->birth_;
+      // The host may have removed or renamed it: then only the descriptor leads to it.
+      if (same && !known->pinned_ && !known->GetAttributes() && !known->Pin(fd)) return nullptr;
     }
     if (same) {
       if (!known->HasPlace() && !known->Pin(fd)) return nullptr;

@@ -12,7 +12,9 @@
 namespace usl::fs {
 namespace {
 
-unsigned char DirentType(uint32_t type) { return static_cast<unsigned char>(type >> 12); }
+unsigned char DirentType(uint32_t type) {
+  return static_cast<unsigned char>(type >> 12);
+}
 
 // FNV-1a with a finisher. Positions are kept by guests only while they read, so it may change between versions.
 uint64_t HashName(std::string_view name, unsigned bits) {
@@ -23,7 +25,9 @@ uint64_t HashName(std::string_view name, unsigned bits) {
   return hash >> (64 - bits);
 }
 
-bool IsDots(const char* name) { return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2])); }
+bool IsDots(const char* name) {
+  return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
+}
 
 Result<void> Seek(int fd, uint64_t position) {
   if (::lseek(fd, static_cast<off_t>(position), SEEK_SET) < 0) return FailErrno();
@@ -91,7 +95,8 @@ void VolInode::ListingChanged(std::string_view removed_name) {
     return;
   }
   // A guest that empties a large directory while it reads it must not make us build the list again each time.
-  auto found = std::ranges::find(list->entries, removed_name, [](const MergedEntry& entry) -> std::string_view { return entry.name; });
+  auto found = std::ranges::find(list->entries, removed_name,
+                                 [](const MergedEntry& entry) -> std::string_view { return entry.name; });
   if (list->entries.size() > 64) {
     uint64_t cursor = HashName(removed_name, volfs_.cursor_bits_) + 2;
     found = std::ranges::lower_bound(list->entries, cursor, {}, &MergedEntry::cursor);

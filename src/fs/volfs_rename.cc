@@ -101,7 +101,8 @@ Result<void> VolInode::MakeIndexedName(VolInode& inode, const HostPlace& place) 
   Ref<OpenDirectory> index = USL_TRY(volfs_.Index(false));
   if (!index) return Fail(ESTALE);
   USL_TRY_VOID(Annotate());
-  if (::linkat(index->fd(), inode.index_name_.c_str(), place.fd, place.name, 0) < 0 && errno != EEXIST) return FailErrno();
+  if (::linkat(index->fd(), inode.index_name_.c_str(), place.fd, place.name, 0) < 0 && errno != EEXIST)
+    return FailErrno();
   return {};
 }
 
@@ -146,7 +147,9 @@ Result<void> VolInode::Rename(std::string_view old_name, vfs::Inode& source_inod
   bool old_lower = USL_TRY(LowerHas(old_name));
   USL_TRY_VOID(MakeIndexedName(source, from));
   // Members that are not what they look like take the mark with them.
-  auto is_marked = [](const VolInode& inode) { return inode.record_ && (inode.record_->type || inode.record_->origin); };
+  auto is_marked = [](const VolInode& inode) {
+    return inode.record_ && (inode.record_->type || inode.record_->origin);
+  };
   if (is_marked(source)) USL_TRY_VOID(destination.Annotate());
   UniqueFd replaced;
   if (target && !exchange && target->IsDirectory()) {
@@ -195,8 +198,8 @@ void VolInode::Arrive(VolInode& parent, std::string_view name) {
   }
 }
 
-// Called on the old directory. After a crash the file is under its old name or under its new one; where it replaces another
-// file and uncovers a lower one, it may be seen under both.
+// Called on the old directory. After a crash the file is under its old name or under its new one; where it replaces
+// another file and uncovers a lower one, it may be seen under both.
 Result<void> VolInode::MoveHost(VolInode& source, const HostPlace& from, const HostPlace& to, bool old_lower,
                                 VolInode& destination, std::string_view new_name, VolInode* target) {
   if (target && target->IsDirectory() && volfs_.IsLayered()) {

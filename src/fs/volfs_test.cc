@@ -256,6 +256,21 @@ TEST_F(VolFsTest, EvictedFilesAreFoundByTheirDescriptor) {
   EXPECT_FALSE(fs->FindByHostFile(outside.get(), status)) << "a name that begins like the root's";
 }
 
+TEST_F(VolFsTest, AFileWhoseOpenedNameIsGoneIsFoundWhileOthersAreLeft) {
+  auto fs = Open();
+  auto file = *Make(fs->root(), "a", S_IFREG | 0640, 11, 12);
+  ASSERT_THAT(fs->root()->Link("b", *file), Succeeds());
+  auto fd = At(file).OpenFlags(O_RDONLY);
+  file = nullptr;
+  ASSERT_THAT(fs->root()->Unlink("a", **Find(fs, "a")), Succeeds());
+  struct stat status;
+  ASSERT_EQ(::fstat(fd->get(), &status), 0);
+  auto found = fs->FindByHostFile(fd->get(), status);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->GetAttributes()->uid, 11u);
+  EXPECT_EQ(found->GetAttributes()->nlink, 1u);
+}
+
 TEST_F(VolFsTest, ARemovedDirectoryIsStillThereForWhoIsInIt) {
   auto fs = Open();
   auto directory = *Make(fs->root(), "d", S_IFDIR | 0755, 5, 5);

@@ -1,5 +1,5 @@
-// Extended attributes. The guest's user.* ones are the host file's; the other name spaces, which the host user may not set,
-// are in the record.
+// Extended attributes. The guest's user.* ones are the host file's; the other name spaces, which the host user may not
+// set, are in the record.
 #include <linux/limits.h>
 #include <sys/xattr.h>
 
@@ -12,9 +12,12 @@ namespace {
 
 constexpr std::string_view kOwn = XattrStore::kName;
 
-bool IsUser(std::string_view name) { return name.starts_with("user."); }
+bool IsUser(std::string_view name) {
+  return name.starts_with("user.");
+}
 
-// "user.usl" is ours, so the guest's attribute of that name is stored as "user.usl_", that one as "user.usl__", and so on.
+// "user.usl" is ours, so the guest's attribute of that name is stored as "user.usl_", that one as "user.usl__", and so
+// on.
 bool IsEscaped(std::string_view name) {
   return name.starts_with(kOwn) && name.find_first_not_of('_', kOwn.size()) == name.npos;
 }
