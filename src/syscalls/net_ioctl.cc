@@ -1,11 +1,11 @@
 // Requests on network interfaces.
+#include "net/interface_ioctl.h"
 #include "syscalls/ioctl.h"
 
 namespace usl::syscalls {
 
-Result<kernel::Reply> NetworkIoctl(kernel::SyscallContext&, const UniqueFd&, uint32_t) {
-  // As on a system whose interfaces nobody may look at.
-  return Fail(ENODEV);
+Result<kernel::Reply> NetworkIoctl(kernel::SyscallContext& context, const UniqueFd&, uint32_t) {
+  return net::InterfaceIoctl(context);
 }
 
 }  // namespace usl::syscalls
