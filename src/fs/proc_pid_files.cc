@@ -68,6 +68,12 @@ Result<void> SetOomScoreAdjustment(ProcFs& proc, const ProcTarget& target, const
   return {};
 }
 
+// The thread that traces, as the host names it; ptrace is native. USL's own short traces are nobody's business.
+pid_t ShownTracer(const ProcFs& proc, pid_t tracer) {
+  if (tracer <= 0) return 0;
+  return proc.Resolve(tracer) ? proc.ShownPid(tracer) : 0;
+}
+
 }  // namespace
 
 Result<std::string> ReadProcStatus(const ProcRead& read) {
@@ -77,7 +83,7 @@ Result<std::string> ReadProcStatus(const ProcRead& read) {
   facts.tgid = read.proc.ShownPid(read.target.id.pid);
   facts.pid = read.proc.ShownPid(read.target.id.tid);
   facts.parent = read.proc.ShownParent(read.target.id.pid, static_cast<pid_t>(StatusNumber(host, "PPid:")));
-  facts.tracer = read.proc.ShownPid(process.tracer);
+  facts.tracer = ShownTracer(read.proc, static_cast<pid_t>(StatusNumber(host, "TracerPid:")));
   facts.group = read.proc.ShownGroup(static_cast<pid_t>(StatusNumber(host, "NSpgid:")));
   facts.session = read.proc.ShownGroup(static_cast<pid_t>(StatusNumber(host, "NSsid:")));
   facts.umask = process.umask;

@@ -31,7 +31,6 @@ struct ProcProcess {
   bool dumpable = true;  // PR_SET_DUMPABLE, virtual
   bool exec_pending =
       false;             // between an accepted exec and the loader's start: nobody may attach (README-synthetic.md)
-  pid_t tracer = 0;      // by the guest's ptrace
   int seccomp_mode = 0;  // the guest's own filters: SECCOMP_MODE_*
   unsigned seccomp_filters = 0;
   // Arguments that a script's interpreter line put in front, and how many native arguments they replace.

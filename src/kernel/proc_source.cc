@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "kernel/exec_service.h"
-#include "platform/exec_redirect.h"
 #include "platform/fd_access.h"
 
 namespace usl::kernel {
@@ -65,10 +64,6 @@ std::optional<fs::ProcProcess> KernelProcSource::Find(pid_t pid, pid_t tid) {
   result.umask = task->fs()->umask;
   result.dumpable = process->dumpable;
   result.exec_pending = process->pending_exec != nullptr;
-  pid_t tracer = platform::TracerOf(task->tid());
-  if (tracer > 0) {
-    if (Ref<Task> by = kernel_.tasks().FindTask(tracer)) result.tracer = by->process().pid();
-  }
   result.seccomp_mode = process->seccomp_mode;
   result.seccomp_filters = process->guest_filters;
   return result;
