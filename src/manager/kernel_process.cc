@@ -49,7 +49,7 @@ class KernelProcess {
     MakeKernel();
     Launch();
     HandSessionOver();
-    if (getuid() == 0) KeepFileCapabilities();
+    if (started_by_root_) KeepFileCapabilities();
     Serve();
   }
 
@@ -153,12 +153,17 @@ class KernelProcess {
     launch.nofile = guest_files_;
     launch.landlock = UseLandlock();
     launch.loader_path = inputs_.runtime->LoaderPath();
-    if (getuid() == 0) launch.uid = launch.gid = kNobody;
+    if (started_by_root_) launch.uid = launch.gid = kNobody;
     std::string why;
     auto launched = platform::LaunchFirstProcess(launch, &why);
     if (!launched) GiveUp(why);
     launched_.emplace(std::move(*launched));
     inputs_.init_control.Reset();
+    // With the guests' real ids prlimit, ptrace and kill reach them even where root lacks CAP_SYS_RESOURCE or
+    // CAP_SYS_PTRACE, as in many containers. The effective ids, by which files are opened, stay root's.
+    if (started_by_root_ && (setresgid(kNobody, 0, 0) < 0 || setresuid(kNobody, 0, 0) < 0)) {
+      GiveUp(format("cannot take the guests' real ids: {}", ErrorText(errno)));
+    }
 
     auto fs = MakeRef<kernel::FsContext>();
     fs->root = fs->cwd = tree_.root;
@@ -229,6 +234,7 @@ class KernelProcess {
 
   KernelProcessInputs inputs_;
   const RunOptions& options_;
+  const bool started_by_root_ = getuid() == 0;
   UniqueFd stdio_[3];
   std::string current_directory_;
   rlimit guest_files_{};

@@ -118,7 +118,7 @@ class Supervisor {
         default:
           Forward(signal);
           // Whoever insists shall not be kept waiting by a session that does not end.
-          if (signal != SIGUSR1 && signal != SIGUSR2 && ++requests_to_end_ >= kPatience) inputs_.lifeline.Reset();
+          if (signal == SIGTERM && ++requests_to_end_ >= kPatience) inputs_.lifeline.Reset();
       }
     }
   }
