@@ -38,16 +38,16 @@ class Debian(DebianTest):
 
     def test_coreutils(self):
         out = self.check(self.shell("""
-            cd /tmp && mkdir -p a/b && echo hello > a/b/f && ln -s b/f a/l && ln a/b/f a/h && chmod 4750 a/h
-            chown 33:33 a/b/f && stat -c '%u:%g %a %h %F' a/h a/l && cp -a a c && diff -r a c && mv c d && rm -r d
+            cd /tmp && mkdir -p a/b && echo hello > a/b/f && ln -s b/f a/l && ln a/b/f a/h
+            chown 33:33 a/b/f && chmod 4750 a/h && stat -c '%u:%g %a %h %F' a/h a/l && cp -a a c && diff -r a c && mv c d && rm -r d
             touch -d '2001-02-03 04:05:06 UTC' a/h && date -u -r a/h +%F && du -s a >/dev/null && df / >/dev/null && readlink -f a/l
             mknod n c 1 3 && mkfifo p && ls -l n p | cut -c1 && sha256sum a/b/f | cut -c1-8 && rm -r a n p"""))
         self.assertEqual(out.splitlines(), ["33:33 4750 2 regular file", "0:0 777 1 symbolic link", "2001-02-03",
                                             "/tmp/a/b/f", "c", "p", "5891b5b5"])
 
     def test_perl(self):
-        out = self.check(self.guest("perl", "-e", 'open(my $p, "-|", "echo", "x$_") && print <$p> for 1..3; printf "%s\n", `id -u`;'))
-        self.assertEqual(out, "x1\nx2\nx3\n0\n\n")
+        out = self.check(self.guest("perl", "-e", '$| = 1; for (1..3) { open(my $p, "-|", "echo", "x$_") or die; print <$p>; close $p; } print `id -u`;'))
+        self.assertEqual(out, "x1\nx2\nx3\n0\n")
 
     def test_python_json(self):
         out = self.check(self.guest("python3", "-m", "json.tool", input='{"a":[1,2]}'))
@@ -138,7 +138,7 @@ class DebianPackages(DebianTest):
                             options=["-e", "DEBIAN_FRONTEND=noninteractive"])
         out = self.check(result)
         self.assertEqual(out.splitlines()[-1], "42")
-        out = self.check(self.shell("dpkg --audit; dpkg -V bc; dpkg -s nginx-light | grep ^Status; apt-get remove -y bc >/dev/null; command -v bc || echo gone"))
+        out = self.check(self.shell("dpkg --audit; dpkg -V bc | grep -v /usr/share/doc/ | grep -v /usr/share/man/; dpkg -s nginx-light | grep ^Status; apt-get remove -y bc >/dev/null; command -v bc || echo gone"))
         self.assertEqual(out.splitlines(), ["Status: install ok installed", "gone"])
 
 
