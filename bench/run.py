@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""Measures USL beside native, proot and gVisor (runsc, ptrace platform) in one run, as ratios, and writes the page.
+
+    bench/run.py --usl build/release/usl --output docs/benchmarks.md
+
+Needs root for the native runs (chroot into the same tree) and for runsc; USL and proot run as an ordinary user without user
+namespaces (tests/tools/ordinary_user). The rounds of all systems take turns, so that a machine that drifts drifts for all;
+a figure is the median of the rounds.
+"""
+import argparse
+import datetime
+import math
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+SOURCE = pathlib.Path(__file__).resolve().parents[1]
+UID = 1000
+
+MACRO = {
+    "python start": "python3 -c pass",
+    "10 gcc -c": "cd /tmp/work && for i in 0 1 2 3 4 5 6 7 8 9; do gcc -O1 -c hello.c -o h$i.o; done",
+    "git add + status, 2000 files": "cd /tmp/work && rm -rf repo && cp -r files repo && cd repo && git init -q . && git add . && git status --porcelain | wc -l",
+    "tar x, 2000 files": "cd /tmp/work && rm -rf out && mkdir out && tar xf files.tar -C out",
+    "find /usr": "find /usr | wc -l",
+    "ls -lR /usr": "ls -lR /usr | wc -l",
+    "200 x /bin/true from bash": "for ((i=0;i<200;i++)); do /bin/true; done",
+}
+SETUP = """
+mkdir -p /tmp/work/files && cd /tmp/work && for i in $(seq 2000); do echo "content of file $i" > files/f$i; done
+tar cf files.tar files
+cat > hello.c <<X
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+int main(void) { puts("hello"); return 0; }
+X
+"""
+# What runs for each system: set up once, then one line to time each command from within, so that a system's own start-up
+# does not count.
+DRIVER = r"""
+import subprocess, sys, time, json, os
+setup, commands = json.load(sys.stdin)
+subprocess.run(["bash", "-c", setup], check=True)
+for name, command in commands.items():
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        subprocess.run(["bash", "-c", command], check=True, stdout=subprocess.DEVNULL)
+        times.append(time.monotonic() - start)
+    print(json.dumps([name, sorted(times)[1]]), flush=True)
+subprocess.run(["rm", "-rf", "/tmp/work"])
+"""
+
+
+class Systems:
+    def __init__(self, usl, tree, ordinary_user, wanted):
+        self.tree = tree
+        user = [ordinary_user, f"{UID}:{UID}", "env", f"HOME={os.path.dirname(tree)}"]
+        self.prefix = {
+            "native": ["chroot", f"--userspec={UID}:{UID}", tree],
+            "usl": [*user, usl, "run", "--rootfs", tree, "--"],
+            "proot": [*user, "proot", "-0", "-r", tree, "-b", "/dev", "-b", "/proc", "-w", "/"],
+            "runsc": ["runsc", "-platform", "ptrace", "-network", "host", "-ignore-cgroups", "do", "-quiet", "-root", tree, "--"],
+        }
+        self.prefix = {name: prefix for name, prefix in self.prefix.items()
+                       if name in wanted and (name != "proot" or shutil.which("proot")) and (name != "runsc" or shutil.which("runsc"))}
+
+    def run(self, name, command, **options):
+        environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp"}
+        return subprocess.run([*self.prefix[name], *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              env=environment, cwd="/", **options)
+
+
+def collect(systems, rounds, measure):
+    """{row: {system: [figures]}} over all rounds; a system that fails is dropped and said so."""
+    rows, failed = {}, {}
+    for _ in range(rounds):
+        for name in systems.prefix:
+            if name in failed:
+                continue
+            try:
+                for row, value in measure(name):
+                    rows.setdefault(row, {}).setdefault(name, []).append(value)
+            except (subprocess.SubprocessError, ValueError) as error:
+                failed[name] = str(error)
+                print(f"{name}: {error}", file=sys.stderr)
+    return rows, failed
+
+
+def micro(systems, seconds, pin):
+    def measure(name):
+        command = [*(["taskset", "1"] if pin else []), "/opt/usl-micro", str(seconds)]
+        result = systems.run(name, command, timeout=600)
+        if result.returncode:
+            raise ValueError(f"micro failed: {result.stderr[-300:]}")
+        for line in result.stdout.splitlines():
+            row, value = line.split()
+            yield row, float(value)
+    return measure
+
+
+def macro(systems):
+    import json
+    def measure(name):
+        result = systems.run(name, ["python3", "-c", DRIVER], input=json.dumps([SETUP, MACRO]), timeout=1800)
+        if result.returncode:
+            raise ValueError(f"macro failed: {result.stderr[-300:]}")
+        for line in result.stdout.splitlines():
+            row, value = json.loads(line)
+            yield row, value
+    return measure
+
+
+def start_time(systems, usl_prefix):
+    times = []
+    for _ in range(21):
+        start = time.monotonic()
+        subprocess.run([*usl_prefix, "/bin/true"], check=True, stdin=subprocess.DEVNULL, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        times.append(time.monotonic() - start)
+    return statistics.median(times)
+
+
+def kernel_memory(usl_prefix):
+    """Resident kilobytes of the kernel process after a bash session."""
+    process = subprocess.Popen([*usl_prefix, "bash", "-c", "ls -l / /usr/bin > /dev/null; for i in 1 2 3 4 5; do id; ps aux; done > /dev/null; echo ready; read x"],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/")
+    process.stdout.readline()
+    resident = 0
+    for path in pathlib.Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if path.read_text().strip() == "usl-kernel":
+                for line in (path.parent / "status").read_text().splitlines():
+                    if line.startswith("VmRSS:"):
+                        resident = max(resident, int(line.split()[1]))
+        except OSError:
+            continue
+    process.communicate("\n")
+    return resident
+
+
+def table(rows, systems, unit, scale):
+    names = [name for name in systems if any(name in figures for figures in rows.values())]
+    head = "| |" + "".join(f" {name} ({unit}) |" for name in names) + "".join(f" {name} / native |" for name in names if name != "native")
+    lines = [head, "|---" * (head.count("|") - 1) + "|"]
+    for row, figures in rows.items():
+        median = {name: statistics.median(values) for name, values in figures.items()}
+        cells = [f"{median[name] * scale:,.3g}" if median.get(name, 0) * scale < 100 else f"{median[name] * scale:,.0f}" if name in median else "-" for name in names]
+        ratios = [f"{median[name] / median['native']:.2f}" if name in median and "native" in median else "-" for name in names if name != "native"]
+        lines.append("| " + " | ".join([row, *cells, *ratios]) + " |")
+    return "\n".join(lines)
+
+
+def geometric_mean(rows, name, against):
+    ratios = [statistics.median(f[name]) / statistics.median(f[against]) for f in rows.values() if name in f and against in f]
+    return math.exp(statistics.fmean(map(math.log, ratios))) if ratios else float("nan")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--usl", required=True)
+    parser.add_argument("--output", help="the page to write; standard output without it")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=0.2, help="for each micro row")
+    parser.add_argument("--systems", default="native,usl,proot,runsc")
+    parser.add_argument("--skip-macro", action="store_true")
+    options = parser.parse_args()
+    if os.getuid() != 0:
+        sys.exit("bench/run.py: the native runs need root (chroot into the same tree)")
+    build = pathlib.Path(options.usl).resolve().parent
+    source = subprocess.run([SOURCE / "tests/rootfs/make_rootfs.sh", f"{UID}:{UID}"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]
+    work = tempfile.mkdtemp(prefix="usl-bench-", dir="/var/tmp")
+    try:
+        os.chown(work, UID, UID)
+        tree = os.path.join(work, "tree")
+        subprocess.run(["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups", "cp", "-a", source, tree], check=True)
+        os.makedirs(os.path.join(tree, "opt"), exist_ok=True)
+        # Static copies that the ordinary user may run, outside of a home that he may not read.
+        binaries = os.path.join(work, "bin")
+        os.mkdir(binaries)
+        for binary in [build / "usl", build / "tests/tools/ordinary_user"]:
+            shutil.copy(binary, binaries)
+        shutil.copy(build / "bench/usl_micro", os.path.join(tree, "opt/usl-micro"))
+        for directory in ("dev", "proc"):
+            os.makedirs(os.path.join(tree, directory), exist_ok=True)
+        with open(os.path.join(tree, "dev/null"), "w"):
+            pass
+        subprocess.run(["mount", "--bind", "/dev/null", os.path.join(tree, "dev/null")], check=True)
+        page = measure_all(options, Systems(os.path.join(binaries, "usl"), tree, os.path.join(binaries, "ordinary_user"), options.systems.split(",")))
+    finally:
+        subprocess.run(["umount", os.path.join(work, "tree/dev/null")], stderr=subprocess.DEVNULL)
+        shutil.rmtree(work, ignore_errors=True)
+    if options.output:
+        pathlib.Path(options.output).write_text(page)
+    print(page)
+
+
+def measure_all(options, systems):
+    free, failed = collect(systems, options.rounds, micro(systems, options.seconds, False))
+    pinned, _ = collect(systems, 1, micro(systems, options.seconds, True))
+    whole, failed_macro = ({}, {}) if options.skip_macro else collect(systems, options.rounds, macro(systems))
+    start = start_time(systems, systems.prefix["usl"])
+    memory = kernel_memory(systems.prefix["usl"])
+    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    names = list(systems.prefix)
+    parts = [
+        "# Benchmarks", "",
+        "Written by `make bench` (`bench/run.py`). Ratios hold; absolute times are this machine's on that day.", "",
+        f"Machine: {cpu}, {os.cpu_count()} processors, Linux {platform.release()}, {datetime.date.today()}. "
+        f"Medians of {options.rounds} rounds in which the systems took turns; one Debian tree for all. USL and proot as an ordinary user without user namespaces.", "",
+        "## Single calls, unpinned", "", table(free, names, "ns", 1), "",
+        "## Single calls, guest and USL on one processor", "", table(pinned, names, "ns", 1), ""]
+    if whole:
+        parts += ["## Work", "", table(whole, names, "ms", 1000), "",
+                  f"Geometric mean of the ratios: USL / native {geometric_mean(whole, 'usl', 'native'):.2f}; "
+                  f"proot / USL {geometric_mean(whole, 'proot', 'usl'):.2f}; runsc / USL {geometric_mean(whole, 'runsc', 'usl'):.2f}.", ""]
+    parts += ["## Start and memory", "",
+              f"`usl run -- /bin/true`, start to end: {start * 1000:.1f} ms (median of 21). The kernel process after a bash session: {memory / 1024:.1f} MB resident.", ""]
+    for name, why in {**failed, **failed_macro}.items():
+        parts += [f"{name} did not finish: {why}", ""]
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    main()
