@@ -90,6 +90,7 @@ Result<std::string> ReadProcStatus(const ProcRead& read) {
   facts.credentials = process.credentials.get();
   facts.seccomp_mode = process.seccomp_mode;
   facts.seccomp_filters = process.seccomp_filters;
+  facts.running = read.context.thread == read.target.id.tid;
   return RewriteStatus(host, facts);
 }
 
@@ -103,6 +104,7 @@ Result<std::string> ReadProcStat(const ProcRead& read) {
   facts.parent = read.proc.ShownParent(read.target.id.pid, host_parent);
   facts.shown_group = [&read](pid_t host_group) { return read.proc.ShownGroup(host_group); };
   facts.permitted = MayAccess(read.context.credentials, read.context.thread_group, read.target, ProcAccess::kRead);
+  facts.running = read.context.thread == read.target.id.tid;
   return RewriteStat(host, facts);
 }
 

@@ -27,6 +27,7 @@ std::optional<T> ParseNumber(std::string_view text, int base = 10) {
 
 std::string StatusValue(std::string_view name, const StatusFacts& facts) {
   const cred::Credentials& c = *facts.credentials;
+  if (name == "State:" && facts.running) return "R (running)";
   if (name == "Umask:") return format("{:04o}", facts.umask);
   if (name == "Tgid:" || name == "NStgid:") return std::to_string(facts.tgid);
   if (name == "Pid:" || name == "NSpid:") return std::to_string(facts.pid);
@@ -133,7 +134,9 @@ std::string RewriteStat(std::string_view host, const StatFacts& facts) {
     const std::string_view value = TakeField(rest);
     const bool address = (field >= 28 && field <= 30) || field == 35 || (field >= 45 && field <= 52);
     out += ' ';
-    if (field == 4) {
+    if (field == 3 && facts.running) {
+      out += 'R';
+    } else if (field == 4) {
       out += std::to_string(facts.parent);
     } else if (field == 5 || field == 6 || field == 8) {
       out += std::to_string(facts.shown_group(ParseNumber<pid_t>(value).value_or(0)));

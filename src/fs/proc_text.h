@@ -31,6 +31,7 @@ struct StatusFacts {
   const cred::Credentials* credentials = nullptr;
   int seccomp_mode = 0;
   unsigned seccomp_filters = 0;
+  bool running = false;  // the reader itself: natively it sleeps until its call is served
 };
 std::string RewriteStatus(std::string_view host, const StatusFacts& facts);
 
@@ -39,6 +40,7 @@ struct StatFacts {
   pid_t pid = 0, parent = 0;
   std::function<pid_t(pid_t)> shown_group;
   bool permitted = false;
+  bool running = false;
 };
 std::string RewriteStat(std::string_view host, const StatFacts& facts);
 

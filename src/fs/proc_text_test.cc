@@ -54,6 +54,8 @@ TEST(Stat, RewritesFieldsBehindAHostileName) {
   EXPECT_NE(hidden.find(" 25 1 1 0 0 0 31 32 33 34 0 36 "), std::string::npos) << hidden;
   EXPECT_TRUE(hidden.ends_with(" 44 0 0 0 0 0 0 0 0\n"));
   EXPECT_EQ(RewriteStat("garbage", {}), "");
+  const std::string own = RewriteStat(host, {.pid = 1, .shown_group = group, .permitted = true, .running = true});
+  EXPECT_TRUE(own.starts_with("1 (a) (b)) R 0 "));
 }
 
 TEST(Maps, RoundTripsAndRenames) {

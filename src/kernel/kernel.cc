@@ -83,6 +83,7 @@ Result<Reply> Kernel::Dispatch(Task& task, const platform::Notification& notific
 }
 
 void Kernel::Handle(const platform::Notification& notification) {
+  if (write_watcher_ && write_watcher_->HasWatches()) write_watcher_->Drain();
   auto task = tasks_->Resolve(notification.tid);
   if (!task) {
     Answer(notification, Fail(ENOSYS));

@@ -15,6 +15,7 @@
 
 #include "base/result.h"
 #include "base/thread_annotations.h"
+#include "fs/synthetic_write.h"
 #include "kernel/ipc_registry.h"
 #include "kernel/message_queues.h"
 #include "kernel/mount_types.h"
@@ -99,6 +100,9 @@ class Kernel {
   // Runs `callback` (kernel lock held) when `fd` is ready for the EPOLL* `events`, until Unwatch.
   void Watch(int fd, uint32_t events, std::function<void(uint32_t)> callback);
   void Unwatch(int fd);
+  // Guests' writes to files of /proc and /sys are native and applied afterwards: before each served call at the latest, so
+  // that no call sees what was before the write. `watcher` outlives the kernel; null for none.
+  void SetWriteWatcher(fs::WriteWatcher* watcher) { write_watcher_ = watcher; }
 
   // `callback` runs with the kernel lock held after a process ended, or (OnExecDone) executed a new program.
   void OnProcessExit(std::function<void(Process&)> callback) { exit_callbacks_.push_back(std::move(callback)); }
@@ -126,6 +130,7 @@ class Kernel {
   IpcRegistry ipc_;
   MessageQueues message_queues_;
   MountTypes mount_types_;
+  fs::WriteWatcher* write_watcher_ = nullptr;
   TraceSink* trace_ = nullptr;
   std::function<bool(const platform::Notification&)> trace_allowed_;
   std::unordered_map<std::type_index, std::shared_ptr<void>> extensions_;
