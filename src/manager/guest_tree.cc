@@ -1,6 +1,7 @@
 #include "manager/guest_tree.h"
 
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -96,6 +97,9 @@ class Builder {
     if (watcher) {
       synthetic_->watcher.emplace(std::move(*watcher));
       synthetic_->instance.watcher = &*synthetic_->watcher;
+      kernel_.SetWriteWatcher(&*synthetic_->watcher);
+      kernel_.Watch(synthetic_->watcher->fd(), EPOLLIN,
+                    [pending = &*synthetic_->watcher](uint32_t) { pending->Drain(); });
     } else {
       Log(LogLevel::kWarning, "no inotify ({}): files of /proc cannot be written", ErrorText(watcher.error().code()));
     }
