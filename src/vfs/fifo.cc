@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/format.h"
+#include "vfs/private_directory.h"
 
 namespace usl::vfs {
 
@@ -38,12 +39,9 @@ Result<UniqueFd> FifoTicket::Attempt() {
   return std::move(fd_);
 }
 
-Result<std::unique_ptr<FifoTable>> FifoTable::Create(std::string directory) {
+Result<std::unique_ptr<FifoTable>> FifoTable::Create(const std::string& directory) {
   std::unique_ptr<FifoTable> table(new FifoTable);
-  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return FailErrno();
-  table->directory_ = std::move(directory);
-  table->directory_fd_.Reset(::open(table->directory_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!table->directory_fd_) return FailErrno();
+  table->directory_fd_ = USL_TRY(PreparePrivateDirectory(directory));
   struct stat status;
   if (::fstat(table->directory_fd_.get(), &status) != 0) return FailErrno();
   table->device_ = status.st_dev;

@@ -54,7 +54,7 @@ struct FifoOpened {
 class FifoTable {
  public:
   // Works below `directory`, which is made when it is absent.
-  static Result<std::unique_ptr<FifoTable>> Create(std::string directory);
+  static Result<std::unique_ptr<FifoTable>> Create(const std::string& directory);
 
   // Opens one end with O_ACCMODE, O_NONBLOCK, O_APPEND, O_ASYNC, O_DIRECT, O_NOATIME of `flags`. ENXIO for
   // O_WRONLY | O_NONBLOCK without a reader.
@@ -86,7 +86,6 @@ class FifoTable {
   void Release(Entry& entry, bool readers);
   void Wake(uint64_t key);
 
-  std::string directory_;
   UniqueFd directory_fd_;
   dev_t device_ = 0;
   uint64_t next_ = 1;

@@ -140,6 +140,9 @@ class FileSystem : public RefCounted {
   virtual bool IsReadOnly() const { return false; }
   // The inode behind an open host file, or null when it is not of this file system. `status` is the fstat of `fd`.
   virtual Ref<Inode> FindByHostFile(int fd, const struct stat& status);
+  // Cheap: is a host file of this device and number cached here? Several file systems may share a host device, and only
+  // the one that knows the file should look closer first.
+  virtual bool HasCached(const struct stat&) const { return false; }
   // The host device numbers (st_dev) of the files that FindByHostFile may know, so that it is asked for those alone.
   // Empty (the default): it is asked for every file that no other file system claims. Read once, at Vfs::Register.
   virtual std::vector<dev_t> HostDevices() const { return {}; }

@@ -309,10 +309,16 @@ TEST_F(OpenTest, DirectoryHandles) {
   EXPECT_THAT(second.names, ::testing::ElementsAre("two"));
   EXPECT_TRUE(end.names.empty());
 
+  auto second_open = Open(super_, "/d", O_RDONLY | O_DIRECTORY);
+  ASSERT_THAT(second_open, Succeeds());
+  EXPECT_EQ(vfs_->handles().size(), 1u) << "one host directory for each place";
+  EXPECT_EQ(::lseek(second_open->fd.get(), 0, SEEK_CUR), 0) << "but a cursor for each open";
+  second_open->fd.Reset();
+
   // The entry ends with the last duplicate, wherever that is.
   UniqueFd duplicate(::dup(opened->fd.get()));
   opened->fd.Reset();
-  vfs_->handles().Collect();
+  vfs_->handles().Trim(0);
   EXPECT_EQ(vfs_->handles().size(), 1u);
   EXPECT_EQ(vfs_->Identify(duplicate.get()).path, PathAt("/d"));
   duplicate.Reset();
@@ -338,12 +344,49 @@ TEST_F(OpenTest, HandlesKeepTheirMount) {
 
 TEST_F(OpenTest, ManyHandles) {
   std::vector<UniqueFd> open;
-  for (int i = 0; i < 300; ++i) open.push_back(std::move(Open(super_, "/d", O_RDONLY)->fd));
-  EXPECT_EQ(vfs_->handles().size(), 300u);
-  for (int i = 0; i < 300; i += 2) open[static_cast<size_t>(i)].Reset();
-  vfs_->handles().Collect();
-  EXPECT_EQ(vfs_->handles().size(), 150u);
-  for (size_t i = 1; i < open.size(); i += 2) EXPECT_EQ(vfs_->Identify(open[i].get()).path, PathAt("/d"));
+  for (int i = 0; i < 1500; ++i) {
+    Directory("/d/" + std::to_string(i));
+    auto opened = Open(super_, "/d/" + std::to_string(i), O_RDONLY);
+    ASSERT_THAT(opened, Succeeds());
+    if (i % 3 == 0) open.push_back(std::move(opened->fd));
+  }
+  EXPECT_LE(vfs_->handles().size(), 512u + 500u);
+  for (size_t i = 0; i < open.size(); ++i) {
+    EXPECT_EQ(vfs_->Identify(open[i].get()).path, PathAt("/d/" + std::to_string(3 * i)));
+  }
+  open.clear();
+  vfs_->handles().Trim(0);
+  EXPECT_EQ(vfs_->handles().size(), 0u);
+}
+
+TEST_F(OpenTest, LeftoversOfAKilledInstanceAreRemoved) {
+  const std::string runtime = runtime_ + "/again";
+  ASSERT_TRUE(std::filesystem::create_directories(runtime + "/handles/1"));
+  ASSERT_EQ(::mkdir((runtime + "/fifos").c_str(), 0700), 0);
+  ASSERT_EQ(::mkfifo((runtime + "/fifos/1").c_str(), 0600), 0);
+  auto second = Vfs::Create(runtime);
+  ASSERT_THAT(second, Succeeds());
+  EXPECT_TRUE(std::filesystem::is_empty(runtime + "/handles"));
+  EXPECT_TRUE(std::filesystem::is_empty(runtime + "/fifos"));
+  second->reset();
+  ASSERT_EQ(::rename((runtime + "/fifos").c_str(), (runtime + "/x").c_str()), 0);
+  ASSERT_EQ(::symlink("x", (runtime + "/fifos").c_str()), 0);
+  EXPECT_THAT(Vfs::Create(runtime), FailsWith(ENOTDIR));
+}
+
+TEST_F(OpenTest, HandlesOfWhatIsGone) {
+  auto opened = Open(super_, "/d", O_RDONLY);
+  ASSERT_THAT(opened, Succeeds());
+  const Path removed = opened->path;
+  ASSERT_THAT(vfs_->RemoveDirectory(As(super_), At("/d")), Succeeds());
+  Directory("/d");
+  EXPECT_EQ(vfs_->Identify(opened->fd.get()).path, removed);
+  auto again = Open(super_, "/d", O_RDONLY);
+  ASSERT_THAT(again, Succeeds());
+  EXPECT_NE(vfs_->Identify(again->fd.get()).path, removed) << "a new directory of the same name";
+  opened->fd.Reset();
+  vfs_->CollectUnused();
+  EXPECT_EQ(vfs_->handles().size(), 1u);
 }
 
 }  // namespace

@@ -75,6 +75,7 @@ Ref<Dentry> Vfs::RootDentry(const Ref<FileSystem>& file_system) {
 }
 
 void Vfs::CollectUnused() {
+  handles_->TrimGone();
   for (auto& each : file_systems_) {
     if (each.file_system->mount_count() > 0) each.was_mounted = true;
   }
@@ -171,8 +172,11 @@ FileIdentity Vfs::Identify(int fd, const MountNamespace* mounts) {
   if (S_ISFIFO(status.st_mode)) inode = fifos_->FindByHostFile(status);
   if (!inode) {
     if (auto found = by_host_device_.find(status.st_dev); found != by_host_device_.end()) {
-      for (FileSystem* file_system : found->second) {
-        if ((inode = file_system->FindByHostFile(fd, status))) break;
+      for (bool cached : {true, false}) {
+        for (FileSystem* file_system : found->second) {
+          if (file_system->HasCached(status) == cached && (inode = file_system->FindByHostFile(fd, status))) break;
+        }
+        if (inode) break;
       }
     }
   }
