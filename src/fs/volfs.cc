@@ -229,7 +229,7 @@ void VolFs::LearnCursorBits(dev_t device, int directory) {
   ::lseek(directory, 0, SEEK_SET);
 }
 
-Ref<VolInode> VolFs::FindInode(const HostKey& key) {
+Ref<VolInode> VolFs::FindInode(const HostKey& key) const {
   auto found = inodes_.find(key);
   return found == inodes_.end() ? nullptr : Ref<VolInode>(found->second);
 }

@@ -60,6 +60,7 @@ class VolFs : public vfs::FileSystem {
   Result<struct statfs> StatFs() override;
   bool IsReadOnly() const override { return !has_upper_; }
   Ref<vfs::Inode> FindByHostFile(int fd, const struct stat& status) override;
+  bool HasCached(const struct stat& status) const override;
   Result<void> Sync() override;
   std::string source() const override { return options_.source; }
   std::string options() const override { return options_.shown_options; }
@@ -103,7 +104,7 @@ class VolFs : public vfs::FileSystem {
   Result<void> FindLowerDirectories(std::span<const Ref<HostDirectory>> rest, std::string_view name, FoundName& found);
   Result<DirectoryStack> FindRedirect(const Layer& above, std::string_view path);
 
-  Ref<VolInode> FindInode(const HostKey& key);
+  Ref<VolInode> FindInode(const HostKey& key) const;
   // The directory of copied-up files that have several names in the lower layers, `.usl/index`; null while there is
   // none (and `make` is false).
   Result<Ref<OpenDirectory>> Index(bool make);

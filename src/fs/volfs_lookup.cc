@@ -188,6 +188,8 @@ Ref<vfs::Inode> VolFs::FindByPath(const std::string& path, int fd, const struct 
   return nullptr;
 }
 
+bool VolFs::HasCached(const struct stat& status) const { return static_cast<bool>(FindInode(KeyOf(status))); }
+
 Ref<vfs::Inode> VolFs::FindByHostFile(int fd, const struct stat& status) {
   HostKey key = KeyOf(status);
   if (!KnowsDevice(key.device)) return nullptr;

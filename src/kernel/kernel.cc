@@ -12,6 +12,7 @@
 #include "kernel/worker_pool.h"
 #include "platform/exec_redirect.h"
 #include "platform/fd_access.h"
+#include "vfs/fifo.h"
 
 namespace usl::kernel {
 namespace {
@@ -54,6 +55,7 @@ Kernel::Kernel(KernelOptions options, std::unique_ptr<vfs::Vfs> vfs, std::vector
         if (process.pidfd() >= 0) Unwatch(process.pidfd());
         for (auto& callback : exit_callbacks_) callback(process);
       });
+  vfs_->fifos().SetWake([this](uint64_t key) { Wake(key); });
 }
 
 Kernel::~Kernel() = default;
@@ -109,12 +111,8 @@ void Kernel::Answer(const platform::Notification& notification, Result<Reply> re
   Result<void> answered;
   if (!reply) {
     int code = reply.error().code();
-    if (code == kERESTARTSYS && !platform::HasPendingSignal(notification.tid)) {
-      answered = platform::RestartParked(listener, notification);
-      if (!answered && answered.error() == Error(EPERM)) answered = listener.RespondError(notification.id, EINTR);
-    } else {
-      answered = listener.RespondError(notification.id, code);
-    }
+    answered = code == kERESTARTSYS ? platform::InterruptParked(listener, notification)
+                                    : listener.RespondError(notification.id, code);
   } else {
     switch (reply->kind()) {
       case Reply::Kind::kValue: answered = listener.Respond(notification.id, reply->value()); break;

@@ -1,9 +1,7 @@
 #include "kernel/task_table.h"
 
-#include <dirent.h>
+#include <poll.h>
 #include <sched.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <unordered_set>
@@ -225,10 +223,11 @@ std::vector<Ref<Process>> TaskTable::List() {
 
 pid_t TaskTable::ParentOf(const Process& process) const {
   if (&process == init_.get()) return 0;
-  if (process.parent && process.parent != init_ && process.parent->IsAlive()) {
-    // A zombie parent keeps its number but has no children any more.
-    auto parent = ReadHostStat(process.pid());
-    if (!parent || parent->parent == process.parent->pid()) return process.parent->pid();
+  // Init's children stay that; a parent that has not exited yet is the one (a zombie has no children any more).
+  if (process.parent == init_) return 1;
+  if (process.parent && process.parent->pidfd() >= 0) {
+    pollfd exited{process.parent->pidfd(), POLLIN, 0};
+    if (poll(&exited, 1, 0) == 0) return process.parent->pid();
   }
   auto stat = ReadHostStat(process.pid());
   if (!stat || (init_ && stat->parent == init_->pid())) return 1;

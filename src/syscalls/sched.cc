@@ -9,10 +9,12 @@
 #include <array>
 #include <cstring>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "kernel/kernel.h"
 #include "kernel/process_access.h"
+#include "platform/placement.h"
 #include "syscalls/handlers.h"
 
 namespace usl::syscalls {
@@ -22,7 +24,6 @@ using kernel::Process;
 using kernel::Reply;
 using kernel::SyscallContext;
 
-constexpr size_t kMaxMask = 8192;
 constexpr size_t kMaxAttr = 4096;
 
 struct Target {
@@ -145,21 +146,28 @@ Result<Reply> sys_sched_rr_get_interval(SyscallContext& context) {
              [](pid_t tid, void* data) { return syscall(SYS_sched_rr_get_interval, tid, data); });
 }
 
+// By any number but 0 these are served, for the caller's own threads too: a thread whose open is being answered may carry a
+// borrowed mask, which nobody may see or overwrite (platform/placement.h).
 Result<Reply> sys_sched_setaffinity(SyscallContext& context) {
-  size_t size = std::min<size_t>(context.UintArg(1), kMaxMask);
-  return ApplyTo(context, size, 2,
-                 [size](pid_t tid, void* data) { return syscall(SYS_sched_setaffinity, tid, size, data); });
+  if (context.IntArg(0) == 0) return Reply::ContinueByRegisters();
+  Target target = USL_TRY(FindTarget(context, true));
+  std::array<std::byte, sizeof(platform::CpuMask)> mask{};
+  size_t size = std::min<size_t>(context.UintArg(1), mask.size());
+  USL_TRY_VOID(context.memory().Read(context.AddressArg(2), mask.data(), size));
+  USL_TRY_VOID(context.kernel().listener().placement().SetAffinity(target.task->tid(), std::span(mask)));
+  return 0;
 }
 
 Result<Reply> sys_sched_getaffinity(SyscallContext& context) {
+  if (context.IntArg(0) == 0) return Reply::ContinueByRegisters();
   Target target = USL_TRY(FindTarget(context, false));
-  if (target.own) return Reply::ContinueByRegisters();
-  size_t size = std::min<size_t>(context.UintArg(1), kMaxMask);
-  std::array<char, kMaxMask> mask{};
-  long used = syscall(SYS_sched_getaffinity, target.task->tid(), size, mask.data());
-  if (used < 0) return FailErrno();
-  USL_TRY_VOID(context.memory().Write(context.AddressArg(2), mask.data(), static_cast<size_t>(used)));
-  return used;
+  size_t size = context.UintArg(1);
+  if (size % sizeof(long) != 0) return Fail(EINVAL);
+  std::array<std::byte, sizeof(platform::CpuMask)> mask{};
+  auto shown = std::span(mask).first(std::min(size, mask.size()));
+  size_t used = USL_TRY(context.kernel().listener().placement().GetAffinity(target.task->tid(), shown));
+  USL_TRY_VOID(context.memory().Write(context.AddressArg(2), mask.data(), used));
+  return static_cast<int64_t>(used);
 }
 
 Result<Reply> sys_sched_setattr(SyscallContext& context) {
