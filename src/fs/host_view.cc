@@ -80,6 +80,10 @@ Result<void> MakeAccounts(VolFs& view, const std::string& root) {
 Result<Ref<vfs::FileSystem>> MakeHostView(HostViewOptions options) {
   if (!options.upper_directory.starts_with('/') || !options.host_root.starts_with('/')) return Fail(EINVAL);
   if (::mkdir(options.upper_directory.c_str(), 0700) < 0 && errno != EEXIST) return FailErrno();
+  // The tree's root gets the mode of the host's root, so that it is the directory above it that keeps other users out.
+  if (::chmod(options.upper_directory.c_str(), 0700) < 0) return FailErrno();
+  std::string tree = options.upper_directory + "/tree";
+  if (::mkdir(tree.c_str(), 0700) < 0 && errno != EEXIST) return FailErrno();
   std::string root = RealPath(options.host_root);
   if (root.empty()) return FailErrno();
 
@@ -108,7 +112,7 @@ Result<Ref<vfs::FileSystem>> MakeHostView(HostViewOptions options) {
   }
 
   VolFsOptions volfs;
-  volfs.upper = LayerOptions{.path = options.upper_directory};
+  volfs.upper = LayerOptions{.path = tree};
   volfs.lowers.push_back(std::move(lower));
   volfs.volatile_tree = !options.keep;
   volfs.sync_copy_up = options.keep;

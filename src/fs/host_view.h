@@ -16,7 +16,7 @@
 namespace usl::fs {
 
 struct HostViewOptions {
-  std::string upper_directory;       // private to the host user; made when it is missing
+  std::string upper_directory;       // made (0700) when it is missing; the upper tree is `tree` in it
   std::vector<std::string> hidden;   // host paths that are absent in the view: USL's state and run-time directories
   std::vector<std::string> emptied;  // host directories that are shown empty, beside the home directories
   // The user's home; empty: $HOME and the one in the host's /etc/passwd. Shown empty wherever it is reached.

@@ -66,6 +66,9 @@ TEST_F(HostViewTest, ShowsTheHostWithItsOwners) {
 
 TEST_F(HostViewTest, LeavesSecretsOut) {
   auto fs = Open();
+  struct stat status;
+  ASSERT_EQ(::stat(Path("upper").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0700u) << "other host users do not get at the changes";
   for (const char* empty : {"proc", "tmp", "run", "dev", "var/tmp", "home/me"}) {
     EXPECT_TRUE(List(Get(fs, empty)).empty()) << empty;
   }
@@ -124,7 +127,7 @@ TEST_F(HostViewTest, WhatIsUnreadableGivesEaccesButAptsStateIsEmpty) {
     EXPECT_THAT(Names(List(partial)), UnorderedElementsAre("y"));
     EXPECT_EQ(partial->GetAttributes()->mode, static_cast<uint32_t>(S_IFDIR)) << "the host's mode";
     ASSERT_THAT(Make(Get(fs, "root"), ".profile", S_IFREG | 0644), Succeeds());
-    EXPECT_TRUE(std::filesystem::is_empty(Path("upper/.usl/work")));
+    EXPECT_TRUE(std::filesystem::is_empty(Path("upper/tree/.usl/work")));
   }
   for (const char* name : {"host/var/secret", "host/var/lib/apt/lists/partial", "host/root"})
     ::chmod(Path(name).c_str(), 0700);

@@ -45,8 +45,10 @@ void RemoveLeftovers(const std::string& base) {
     return true;
   });
   for (const std::string& name : stale) {
-    auto fd = OpenHost({directory.get(), name.c_str()}, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    if (!fd || ::flock(fd->get(), LOCK_EX | LOCK_NB) < 0) continue;
+    // The lock of the tree in it; a directory without one was left before the tree was made.
+    std::string tree = format("{}/root", name);
+    UniqueFd fd(::openat(directory.get(), tree.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) < 0) continue;
     (void)RemoveHostTree(directory.get(), name.c_str());
   }
 }
@@ -63,7 +65,7 @@ class TmpFs final : public VolFs {
  public:
   TmpFs(VolFsOptions volfs, const TmpFsOptions& options)
       : VolFs(volfs),
-        path_(volfs.upper->path),
+        path_(volfs.upper->path.substr(0, volfs.upper->path.rfind('/'))),
         size_(options.size.value_or(HalfOfMemory())),
         inodes_(options.inodes.value_or(size_ / kBlock)) {}
 
@@ -126,9 +128,17 @@ Result<std::string> FindPlace(const TmpFsOptions& options) {
 
 }  // namespace
 
+void RemoveTmpFsLeftovers(const std::string& fallback_directory) {
+  RemoveLeftovers(kSharedMemory);
+  if (!fallback_directory.empty()) RemoveLeftovers(fallback_directory);
+}
+
 Result<Ref<vfs::FileSystem>> MakeTmpFs(const TmpFsOptions& options) {
   VolFsOptions volfs;
-  volfs.upper = LayerOptions{.path = USL_TRY(FindPlace(options))};
+  std::string place = USL_TRY(FindPlace(options));
+  // Inside of a directory that no other host user can enter, whatever mode the guest gives its root.
+  volfs.upper = LayerOptions{.path = place + "/root"};
+  if (::mkdir(volfs.upper->path.c_str(), 0700) < 0) return FailErrno();
   volfs.memory_attributes = true;
   volfs.directory_fds = 64;
   volfs.type_name = "tmpfs";

@@ -26,6 +26,11 @@ struct TmpFsOptions {
 
 // Errors of mkdir(2) in the host directory. The size is shown and not enforced: the host's own limit of the memory file
 // system is what stops a guest (ENOSPC).
+// The tree is in a directory of mode 0700, as guest modes (1777) are host modes too.
 Result<Ref<vfs::FileSystem>> MakeTmpFs(const TmpFsOptions& options);
+
+// Removes the directories of this user's tmpfs whose kernel has ended without doing so (it was killed, or left by
+// _exit): for the supervisor, after its kernel's death. MakeTmpFs does it too.
+void RemoveTmpFsLeftovers(const std::string& fallback_directory);
 
 }  // namespace usl::fs

@@ -25,6 +25,9 @@ TEST_F(TmpFsTest, HasEverythingAndLeavesNothing) {
     auto root = fs->root()->GetAttributes();
     EXPECT_EQ(root->mode, S_IFDIR | 01770u);
     EXPECT_EQ(root->uid, 5u);
+    for (const auto& directory : std::filesystem::directory_iterator(scratch_)) {
+      EXPECT_EQ(directory.status().permissions(), std::filesystem::perms::owner_all) << "closed to other host users";
+    }
     auto file = *Make(fs->root(), "f", S_IFREG | 04755, 10, 20);
     EXPECT_THAT(file->SetXattr("user.x", Bytes("1"), 0), Succeeds());
     EXPECT_THAT(file->SetXattr("user.usl", Bytes("2"), 0), Succeeds());
