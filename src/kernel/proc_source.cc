@@ -63,7 +63,8 @@ std::optional<fs::ProcProcess> KernelProcSource::Find(pid_t pid, pid_t tid) {
   result.root = task->fs()->root;
   result.umask = task->fs()->umask;
   result.dumpable = process->dumpable;
-  result.exec_pending = process->pending_exec != nullptr;
+  // A debugger reaches the memory of an ordinary program from its exec on; that of one which gains rights nobody does.
+  result.exec_pending = process->pending_exec && !process->pending_exec->dumpable;
   result.seccomp_mode = process->seccomp_mode;
   result.seccomp_filters = process->guest_filters;
   return result;
