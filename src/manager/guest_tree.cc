@@ -11,7 +11,6 @@
 
 #include "base/format.h"
 #include "base/log.h"
-#include "fs/device_pts.h"
 #include "fs/devfs.h"
 #include "fs/drvfs.h"
 #include "fs/host_view.h"
@@ -104,6 +103,7 @@ class Builder {
       Log(LogLevel::kWarning, "no inotify ({}): files of /proc cannot be written", ErrorText(watcher.error().code()));
     }
     synthetic_->devpts = fs::DevPts::Create(synthetic_->instance, kernel_.vfs().devices());
+    tree.devpts = synthetic_->devpts.get();
     return true;
   }
 

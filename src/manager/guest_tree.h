@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "fs/device_pts.h"
 #include "kernel/kernel.h"
 #include "manager/run_options.h"
 #include "manager/session.h"
@@ -21,6 +22,7 @@ struct TreeInputs {
 struct GuestTree {
   Ref<vfs::MountNamespace> mounts;
   vfs::Path root;
+  fs::DevPts* devpts = nullptr;  // lives as long as the kernel process
 };
 
 // Makes the root (a VolFs over options.rootfs, or the view of the host over inputs.upper), mounts /proc, /sys, /dev, /dev/pts,

@@ -79,8 +79,9 @@ class KernelProcess {
     for (int i = 0; i < 3; ++i) {
       stdio_[i].Reset(fcntl(inputs_.stdio[i], F_DUPFD_CLOEXEC, 10));
       if (!stdio_[i]) stdio_[i].Reset(open("/dev/null", O_RDWR | O_CLOEXEC));
-      if (inputs_.stdio[i] > 2) close(inputs_.stdio[i]);
     }
+    // Afterwards: the pty's one slave stands there up to three times.
+    if (inputs_.terminal) close(inputs_.stdio[0]);
     const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
     dup2(null.get(), STDIN_FILENO);
     dup2(null.get(), STDOUT_FILENO);
@@ -185,6 +186,7 @@ class KernelProcess {
     std::string why = "cannot make the session";
     const auto request = MakeSession(options_, view, inputs_.terminal, current_directory_, &why);
     if (!request) GiveUp(why);
+    ShowTerminals(request->uid);
     const auto payload = Need(protocol::EncodeLaunch(*request), "cannot pass the command and its environment on");
     const UniqueFd memory(memfd_create("usl-launch", MFD_CLOEXEC));
     if (!memory || write(memory.get(), payload.data(), payload.size()) != static_cast<ssize_t>(payload.size())) {
@@ -198,6 +200,17 @@ class KernelProcess {
     for (UniqueFd& fd : stdio_) fd.Reset();
     Tell(kStatusStarted);
     inputs_.status.Reset();
+  }
+
+  // The session's terminals exist in the guest's /dev/pts: its own pty, or the user's where that was handed through.
+  void ShowTerminals(uid_t owner) {
+    for (const UniqueFd& fd : stdio_) {
+      if (!isatty(fd.get())) continue;
+      if (auto added = tree_.devpts->AddTerminal(fd.get(), owner, inputs_.terminal); !added) {
+        Log(LogLevel::kWarning, "the session's terminal has no name in the guest: {}", ErrorText(added.error().code()));
+      }
+      if (inputs_.terminal) return;
+    }
   }
 
   // Started by root: what serving files, tracing and signalling other users' processes needs, and nothing else.
