@@ -23,7 +23,7 @@ Result<void> CheckFree(const Dentry& child, const PathWalker& walker, bool is_di
   return CheckWritable(&walker.mount());
 }
 
-// fs.protected_hardlinks = 1: who may not read and write a file, or does not own a set-id one, may not link to it.
+// fs.protected_hardlinks: who may not read and write a file, or does not own a set-id one, may not link to it.
 Result<void> CheckMayLink(const Context& context, Inode& source) {
   const Attributes attributes = USL_TRY(source.GetPermissions());
   if (IsOwnerOrCapable(context.credentials, attributes)) return {};
@@ -159,7 +159,7 @@ Result<void> Vfs::LinkTo(const Context& context, const Path& source, const Locat
   const bool same_mount = source.mount == parent.mount || !source.dentry->IsLinked();
   Ref<Inode> inode = source.dentry->inode();
   if (!same_mount || &inode->file_system() != &parent.inode()->file_system()) return Fail(EXDEV);
-  USL_TRY_VOID(CheckMayLink(context, *inode));
+  if (protection_.hardlinks != 0) USL_TRY_VOID(CheckMayLink(context, *inode));
   USL_TRY_VOID(CheckInodePermission(context.credentials, *parent.inode(), kMayWrite | kMayExec));
   if (inode->IsDirectory()) return Fail(EPERM);
   if (!source.dentry->IsLinked() && !inode->linkable_) {

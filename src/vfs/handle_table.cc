@@ -54,6 +54,21 @@ Result<UniqueFd> HandleTable::OpenNode(const Path& path) {
   return OpenHost(*entry, O_PATH);
 }
 
+// Access mode 3 gives a file that is neither readable nor writable. Directories have no such mode: O_DSYNC, which fcntl
+// cannot change and no other handle has, marks them.
+Result<UniqueFd> HandleTable::OpenPathOnly(const Path& path) {
+  const bool is_directory = path.dentry->inode()->IsDirectory();
+  Entry* entry = USL_TRY(FindOrMake(path, is_directory));
+  return OpenHost(*entry, is_directory ? O_RDONLY | O_DIRECTORY | O_DSYNC : O_ACCMODE);
+}
+
+bool HandleTable::IsPathOnly(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ((flags & O_ACCMODE) != O_ACCMODE && !(flags & O_DSYNC))) return false;
+  struct stat status;
+  return ::fstat(fd, &status) == 0 && Find(fd, status) != nullptr;
+}
+
 Result<UniqueFd> HandleTable::OpenHost(const Entry& entry, int flags) {
   UniqueFd fd(::openat(directory_fd_.get(), format("{}", entry.id).c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return FailErrno();
@@ -90,6 +105,7 @@ const Path* HandleTable::Find(int fd, const struct stat& status) {
   if (status.st_dev != device_) return nullptr;
   auto found = entries_.find(status.st_ino);
   if (found == entries_.end()) return nullptr;
+  if (found->second.named) return &found->second.path;
   // The number may have been given to another file since the handle was closed: the name decides.
   std::array<char, PATH_MAX> target;
   std::array<char, 32> link;

@@ -31,6 +31,11 @@ class HandleTable {
   Result<UniqueFd> OpenDirectory(const Path& path, int flags = 0);
   // An O_PATH fd for something that is not a directory.
   Result<UniqueFd> OpenNode(const Path& path);
+  // What stands for an O_PATH descriptor in a guest: the host cannot donate real ones (SECCOMP_IOCTL_NOTIF_ADDFD gives
+  // EBADF). Neither reads nor writes; for a directory, a plain one that IsPathOnly tells apart.
+  Result<UniqueFd> OpenPathOnly(const Path& path);
+  // Is `fd` a duplicate of one that OpenPathOnly made? Calls that refuse O_PATH descriptors ask this, too.
+  bool IsPathOnly(int fd);
   // The path behind a duplicate of such an fd, whose fstat gave `status`; null when it is none.
   const Path* Find(int fd, const struct stat& status);
 

@@ -53,15 +53,17 @@ Result<void> CheckFlags(int flags) {
   return {};
 }
 
-// fs.protected_regular = 2 and fs.protected_fifos = 1: O_CREAT in a sticky directory that others may write to does not
-// open somebody else's file (proc_sys_fs(5)).
-Result<void> CheckMayCreateOver(const Context& context, Inode& directory, Inode& file) {
+// fs.protected_regular and fs.protected_fifos: O_CREAT in a sticky directory that others may write to does not open
+// somebody else's file (proc_sys_fs(5)).
+Result<void> CheckMayCreateOver(const Context& context, const Protection& protection, Inode& directory, Inode& file) {
   if (!file.IsRegular() && file.type() != S_IFIFO) return {};
+  const int level = file.IsRegular() ? protection.regular : protection.fifos;
+  if (level == 0) return {};
   const Attributes parent = USL_TRY(directory.GetPermissions());
   if (!(parent.mode & S_ISVTX)) return {};
   const Attributes attributes = USL_TRY(file.GetPermissions());
   if (attributes.uid == parent.uid || attributes.uid == context.credentials.fsuid) return {};
-  if ((parent.mode & S_IWOTH) || ((parent.mode & S_IWGRP) && file.IsRegular())) return Fail(EACCES);
+  if ((parent.mode & S_IWOTH) || ((parent.mode & S_IWGRP) && level >= 2)) return Fail(EACCES);
   return {};
 }
 
@@ -143,7 +145,7 @@ Result<OpenedFile> Vfs::OpenLast(const Context& context, PathWalker& walker, int
     if (exclusive) return Fail(EEXIST);
     if (path.inode()->IsDirectory()) return Fail(EISDIR);
     if (walker.parent().inode()) {
-      USL_TRY_VOID(CheckMayCreateOver(context, *walker.parent().inode(), *path.inode()));
+      USL_TRY_VOID(CheckMayCreateOver(context, protection_, *walker.parent().inode(), *path.inode()));
     }
   }
   return OpenFound(context, path, flags, created, walker.TakeReopen());

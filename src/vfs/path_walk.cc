@@ -155,9 +155,10 @@ Result<void> PathWalker::CrossMounts() {
   return {};
 }
 
-// fs.protected_symlinks = 1: in a sticky world-writable directory only links of the walker or of the directory's owner
+// fs.protected_symlinks: in a sticky world-writable directory only links of the walker or of the directory's owner
 // are followed (proc_sys_fs(5)).
 Result<void> PathWalker::CheckMayFollow(Inode& link) {
+  if (vfs_.protection().symlinks == 0) return {};
   const Attributes directory = USL_TRY(dentry_->inode()->GetPermissions());
   if ((directory.mode & (S_ISVTX | S_IWOTH)) != (S_ISVTX | S_IWOTH)) return {};
   const Attributes attributes = USL_TRY(link.GetPermissions());

@@ -50,6 +50,14 @@ struct OpenedFile {
   std::shared_ptr<FifoTicket> fifo;
 };
 
+// The sysctls fs.protected_* (proc_sys_fs(5)), with Debian's values.
+struct Protection {
+  int symlinks = 1;
+  int hardlinks = 1;
+  int fifos = 1;
+  int regular = 2;
+};
+
 // What an fd that a guest handed in refers to.
 struct FileIdentity {
   Path path;         // mount and dentry (which may be unlinked); both set when inode is
@@ -73,6 +81,8 @@ class Vfs {
   DeviceTable& devices() { return *devices_; }
   HandleTable& handles() { return *handles_; }
   FifoTable& fifos() { return *fifos_; }
+  // May be changed at any time (/proc/sys/fs/protected_*).
+  Protection& protection() { return protection_; }
   // Makes a dentry tree for a file system: its root dentry (one per file system, kept).
   Ref<Dentry> RootDentry(const Ref<FileSystem>& file_system);
   // File systems must be known here for Identify() to find their files.
@@ -175,6 +185,7 @@ class Vfs {
   Ref<Mount> MountFor(FileSystem& file_system, const MountNamespace* mounts);
   bool PrependPath(const Path& path, const Path& root, std::string& text);
 
+  Protection protection_;
   DentryCache dentries_;
   std::unique_ptr<DeviceTable> devices_;
   std::unique_ptr<HandleTable> handles_;
