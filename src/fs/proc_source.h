@@ -29,8 +29,8 @@ struct ProcProcess {
   vfs::Path executable, cwd, root;
   mode_t umask = 022;
   bool dumpable = true;  // PR_SET_DUMPABLE, virtual
-  bool exec_pending =
-      false;             // between an accepted exec and the loader's start: nobody may attach (README-synthetic.md)
+  // Between an accepted exec that gains rights (or of an unreadable image) and the loader's start: nobody may attach.
+  bool exec_pending = false;
   int seccomp_mode = 0;  // the guest's own filters: SECCOMP_MODE_*
   unsigned seccomp_filters = 0;
   // Arguments that a script's interpreter line put in front, and how many native arguments they replace.
