@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 
+#include "vfs/handle_table.h"
+
 namespace usl::syscalls {
 
 Result<PathArgument> PathFrom(const SyscallContext& context, int dirfd_index, std::string text) {
@@ -20,13 +22,16 @@ Result<PathArgument> ReadPath(const SyscallContext& context, int dirfd_index, in
   return PathFrom(context, dirfd_index, USL_TRY(context.PathArg(path_index)));
 }
 
+Result<void> RefusePathOnly(const SyscallContext& context, const UniqueFd& fd) {
+  const int flags = fcntl(fd.get(), F_GETFL);
+  if (flags < 0) return FailErrno();
+  if ((flags & O_PATH) || context.vfs().handles().IsPathOnly(fd.get())) return Fail(EBADF);
+  return {};
+}
+
 Result<Target> TargetByFd(const SyscallContext& context, int guest_fd, bool allow_o_path) {
   auto identified = USL_TRY(context.IdentifyFd(guest_fd));
-  if (!allow_o_path) {
-    const int flags = fcntl(identified.fd.get(), F_GETFL);
-    if (flags < 0) return FailErrno();
-    if (flags & O_PATH) return Fail(EBADF);
-  }
+  if (!allow_o_path) USL_TRY_VOID(RefusePathOnly(context, identified.fd));
   return Target{std::move(identified.identity), std::move(identified.fd)};
 }
 

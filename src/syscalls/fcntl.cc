@@ -32,9 +32,7 @@ Result<Reply> SetStatusFlags(SyscallContext& context, const UniqueFd& fd) {
 
 Result<Reply> sys_fcntl(SyscallContext& context) {
   const UniqueFd fd = USL_TRY(context.DuplicateFd(context.IntArg(0)));
-  const int status = fcntl(fd.get(), F_GETFL);
-  if (status < 0) return FailErrno();
-  if (status & O_PATH) return Fail(EBADF);
+  USL_TRY_VOID(RefusePathOnly(context, fd));
   switch (context.IntArg(1)) {
     case F_SETOWN: return Done(SetOwner(context, fd, USL_TRY(DecodeOwner(context.IntArg(2)))));
     case F_SETOWN_EX: return SetOwnerExtended(context, fd);

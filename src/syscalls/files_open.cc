@@ -11,6 +11,7 @@
 #include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
 #include "vfs/fifo.h"
+#include "vfs/handle_table.h"
 
 namespace usl::syscalls {
 namespace {
@@ -34,6 +35,7 @@ Result<Reply> OpenAt(SyscallContext& context, int dirfd_index, int path_index, c
   vfs::OpenedFile opened = USL_TRY(context.vfs().Open(context.FsView(), path.location(), how));
   const bool close_on_exec = how.flags & O_CLOEXEC;
   if (opened.would_block) return WaitForFifo(context, std::move(opened.fifo), close_on_exec);
+  if ((how.flags & O_PATH) && opened.path) opened.fd = USL_TRY(context.vfs().handles().OpenPathOnly(opened.path));
   return Reply::Donate(std::move(opened.fd), close_on_exec);
 }
 

@@ -7,6 +7,7 @@
 #include "base/format.h"
 #include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
+#include "vfs/handle_table.h"
 
 namespace usl::syscalls {
 namespace {
@@ -30,8 +31,11 @@ Result<Reply> sys_inotify_add_watch(SyscallContext& context) {
   const vfs::Path path = USL_TRY(context.vfs().Walk(view, argument.location(), flags));
   USL_TRY_VOID(context.vfs().CheckPermission(context.credentials(), *path.inode(), kMayRead));
 
-  const vfs::OpenedFile file = USL_TRY(context.vfs().OpenPath(view, path, O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  const std::string host_path = format("/proc/self/fd/{}", file.fd.get());
+  // The host's own object, or for what has none what stands for it.
+  auto file = path.inode()->Open(O_PATH | O_NOFOLLOW | O_CLOEXEC, view);
+  if (!file && file.error() == Error(EOPNOTSUPP)) file = context.vfs().handles().OpenPathOnly(path);
+  if (!file) return Fail(file.error());
+  const std::string host_path = format("/proc/self/fd/{}", file->get());
   // The walk decided already which file is meant; the path that stands for it is itself a link.
   const int watch = inotify_add_watch(inotify.get(), host_path.c_str(), mask & ~uint32_t{IN_DONT_FOLLOW | IN_ONLYDIR});
   if (watch < 0) return FailErrno();

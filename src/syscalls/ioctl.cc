@@ -57,9 +57,7 @@ Result<Reply> OpenTerminalPeer(SyscallContext& context, const UniqueFd& fd) {
 Result<Reply> sys_ioctl(SyscallContext& context) {
   const uint32_t request = context.UintArg(1);
   const UniqueFd fd = USL_TRY(context.DuplicateFd(context.IntArg(0)));
-  const int status = fcntl(fd.get(), F_GETFL);
-  if (status < 0) return FailErrno();
-  if (status & O_PATH) return Fail(EBADF);
+  USL_TRY_VOID(RefusePathOnly(context, fd));
   switch (request) {
     case FIOSETOWN:
     case SIOCSPGRP: return SetSocketOwner(context, fd);

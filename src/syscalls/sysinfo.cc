@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <set>
 
-#include "base/blocking.h"
 #include "kernel/kernel.h"
 #include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
@@ -20,8 +19,8 @@ constexpr int kSyslogSizeUnread = 9;
 constexpr int kSyslogSizeBuffer = 10;
 
 Result<void> SyncFileSystem(vfs::FileSystem& file_system) {
+  // It opens a BlockingScope of its own, over which the file system must live.
   const Ref<vfs::FileSystem> held(&file_system);
-  const BlockingScope scope;
   return held->Sync();
 }
 
