@@ -14,10 +14,16 @@ esac
 known=$(awk -v place="$place" -v family="$family" \
   '$1 !~ /^#/ && ($1 == place || $1 == "any") && $2 == family { printf "%s%s", separator, $3; separator = ":" }' \
   "$(dirname "$0")/known_failures.txt")
+# A home of the user's own for the changed files.
+HOME=$(mktemp -d /var/tmp/usl-conformance-XXXXXX)
+export HOME
+unset XDG_DATA_HOME XDG_RUNTIME_DIR
+trap 'rm -rf "$HOME"' EXIT
 if [ "$(id -u)" = 0 ]; then
+  chown 1000:1000 "$HOME"
   set -- "$USL_ORDINARY_USER" 1000:1000
 else
   set -- "$USL_ORDINARY_USER"
 fi
-exec "$@" "$USL_EXECUTABLE" run -e "USL_CONFORMANCE_DIR=$work" -v "$directory:/conformance:ro" -- \
+"$@" "$USL_EXECUTABLE" run -e "USL_CONFORMANCE_DIR=$work" -v "$directory:/conformance:ro" -- \
   "/conformance/$(basename "$binary")" "--gtest_filter=*${known:+-$known}"
