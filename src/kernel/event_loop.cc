@@ -23,9 +23,19 @@ constexpr long kSignalCheckNanoseconds = 20'000'000;
 }  // namespace
 
 struct EventLoop::ParkedCall {
+  ParkedCall(Ref<Task> caller, const platform::Notification& call, ParkRequest wait)
+      : task(std::move(caller)), notification(call), request(std::move(wait)) {}
+  ~ParkedCall() { Close(); }
+  // Closing alone would not end the watch: the guest holds the same open file.
+  void Close() {
+    if (request.fd && epoll >= 0) epoll_ctl(epoll, EPOLL_CTL_DEL, request.fd.get(), nullptr);
+    request.fd.Reset();
+  }
+
   Ref<Task> task;
   platform::Notification notification;
   ParkRequest request;
+  int epoll = -1;  // that watches request.fd
 };
 
 struct EventLoop::Watched {
@@ -89,6 +99,7 @@ void EventLoop::Park(Ref<Task> task, const platform::Notification& notification,
       kernel_.Answer(notification, FailErrno());
       return;
     }
+    call->epoll = epoll_.get();
   }
   parked_[id] = std::move(call);
   ArmTimer();
@@ -147,7 +158,7 @@ void EventLoop::Finish(uint64_t id, Result<Reply> reply) {
   auto node = parked_.extract(id);
   if (node.empty()) return;
   ParkedCall& call = *node.mapped();
-  call.request.fd.Reset();  // before the answer: the guest may close its own end and expect end-of-file at once
+  call.Close();  // before the answer: the guest may close its own end and expect end-of-file at once
   kernel_.Answer(call.notification, std::move(reply));
 }
 
