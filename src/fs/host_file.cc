@@ -8,6 +8,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 
@@ -168,9 +169,11 @@ Result<std::string> ReadHostLink(const HostPlace& place) {
 
 Result<std::string> ReadSmallFile(const HostPlace& place, size_t limit) {
   UniqueFd fd = USL_TRY(OpenHost(place, O_RDONLY | O_NONBLOCK));
-  std::string content(limit + 1, '\0');
+  // One byte more than fits tells that there is more; as large as the file and not as the limit, which may be generous.
+  std::string content;
   size_t filled = 0;
-  while (filled < content.size()) {
+  while (filled <= limit) {
+    if (filled == content.size()) content.resize(std::min(std::max(filled * 2, size_t{4096}), limit + 1));
     ssize_t count = ::read(fd.get(), content.data() + filled, content.size() - filled);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return FailErrno();
