@@ -60,6 +60,7 @@ class VolFs : public vfs::FileSystem {
   Result<struct statfs> StatFs() override;
   bool IsReadOnly() const override { return !has_upper_; }
   Ref<vfs::Inode> FindByHostFile(int fd, const struct stat& status) override;
+  Result<std::string> FindPath(int fd, vfs::Inode& inode) override;
   bool HasCached(const struct stat& status) const override;
   Result<void> Sync() override;
   std::string source() const override { return options_.source; }

@@ -188,6 +188,15 @@ Ref<vfs::Inode> VolFs::FindByPath(const std::string& path, int fd, const struct 
   return nullptr;
 }
 
+// The host's name for the open file: it tells which of several links was opened, and where a removed one was.
+Result<std::string> VolFs::FindPath(int fd, vfs::Inode&) {
+  const std::string path = USL_TRY(ReadHostLink({AT_FDCWD, FdPath(fd).c_str()}));
+  for (const auto& layer : layers_) {
+    if (auto relative = layer->RelativePath(path)) return std::move(*relative);
+  }
+  return Fail(ENOENT);
+}
+
 bool VolFs::HasCached(const struct stat& status) const { return static_cast<bool>(FindInode(KeyOf(status))); }
 
 Ref<vfs::Inode> VolFs::FindByHostFile(int fd, const struct stat& status) {

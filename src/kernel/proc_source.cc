@@ -9,6 +9,7 @@
 
 #include "kernel/exec_service.h"
 #include "platform/fd_access.h"
+#include "vfs/handle_table.h"
 
 namespace usl::kernel {
 namespace {
@@ -63,8 +64,10 @@ std::optional<fs::ProcProcess> KernelProcSource::Find(pid_t pid, pid_t tid) {
   result.root = task->fs()->root;
   result.umask = task->fs()->umask;
   result.dumpable = process->dumpable;
-  // A debugger reaches the memory of an ordinary program from its exec on; that of one which gains rights nobody does.
-  result.exec_pending = process->pending_exec && !process->pending_exec->dumpable;
+  // A debugger reaches the memory of an ordinary program from its exec on; that of one which gains rights nobody does, nor
+  // that of init, which is USL's own.
+  result.exec_pending =
+      process == kernel_.tasks().init() || (process->pending_exec && !process->pending_exec->dumpable);
   result.seccomp_mode = process->seccomp_mode;
   result.seccomp_filters = process->guest_filters;
   return result;
@@ -109,6 +112,8 @@ Result<fs::ProcDescriptor> KernelProcSource::Descriptor(pid_t pid, int fd, const
   result.object = USL_TRY(kernel_.DuplicateGuestFd(*task, fd));
   vfs::FileIdentity identity = kernel_.vfs().Identify(result.object.get());
   result.path = identity.path;
+  // What stands for an O_PATH descriptor is not the file itself.
+  if (kernel_.vfs().handles().IsPathOnly(result.object.get())) result.object.Reset();
   if (identity.path) {
     result.text = PathText(identity.path, reader_root);
   } else {

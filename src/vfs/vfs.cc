@@ -226,7 +226,11 @@ Ref<Dentry> Vfs::DentryFromHostPath(int fd, const Ref<Inode>& inode) {
     const std::string_view name = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     if (name.empty()) continue;
-    if (deleted && text.empty()) return MakeRef<Dentry>(dentry, name, inode, false);
+    if (deleted && text.empty()) {
+      // The host's name of what O_TMPFILE made. Whether it may have a name after all, the host knows.
+      if (name.starts_with('#')) inode->linkable_ = true;
+      return MakeRef<Dentry>(dentry, name, inode, false);
+    }
     if (!dentry->inode()->IsDirectory()) return nullptr;
     auto child = LookupIn(context, dentry, name);
     if (!child || (*child)->IsNegative()) return nullptr;
