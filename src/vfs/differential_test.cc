@@ -302,7 +302,11 @@ TEST_F(DifferentialTest, RandomOperationsGiveLinuxsErrnos) {
   std::string linux_tree, our_tree;
   ListNative(scratch, "", linux_tree);
   ListVirtual(tests_->root_inode(), "", our_tree);
-  EXPECT_EQ(linux_tree, our_tree);
+  if (linux_tree != our_tree) {
+    const size_t at = static_cast<size_t>(std::ranges::mismatch(linux_tree, our_tree).in1 - linux_tree.begin());
+    const size_t line = at == 0 ? 0 : linux_tree.rfind('\n', at - 1) + 1;
+    ADD_FAILURE() << "Linux: " << linux_tree.substr(line, 80) << "\nhere: " << our_tree.substr(line, 80);
+  }
 }
 
 }  // namespace

@@ -47,23 +47,23 @@ bool OpensForWriting(int flags) {
 Result<void> CheckFlags(int flags) {
   if ((flags & (O_DIRECTORY | O_CREAT)) == (O_DIRECTORY | O_CREAT)) return Fail(EINVAL);
   if (flags & kTmpFileBit) {
-    if (!(flags & O_DIRECTORY) || !(RequiredAccess(flags) & kMayWrite)) return Fail(EINVAL);
+    if (!(flags & O_DIRECTORY) || !(RequiredAccess(flags & O_ACCMODE) & kMayWrite)) return Fail(EINVAL);
   }
   if ((flags & O_PATH) && (flags & ~kPathFlags)) return Fail(EINVAL);
   return {};
 }
 
 // fs.protected_regular and fs.protected_fifos: O_CREAT in a sticky directory that others may write to does not open
-// somebody else's file (proc_sys_fs(5)).
+// somebody else's file (proc_sys_fs(5)). Like Linux's may_create_in_sticky(), for all other types too.
 Result<void> CheckMayCreateOver(const Context& context, const Protection& protection, Inode& directory, Inode& file) {
-  if (!file.IsRegular() && file.type() != S_IFIFO) return {};
+  const bool has_level = file.IsRegular() || file.type() == S_IFIFO;
   const int level = file.IsRegular() ? protection.regular : protection.fifos;
-  if (level == 0) return {};
+  if (has_level && level == 0) return {};
   const Attributes parent = USL_TRY(directory.GetPermissions());
   if (!(parent.mode & S_ISVTX)) return {};
   const Attributes attributes = USL_TRY(file.GetPermissions());
   if (attributes.uid == parent.uid || attributes.uid == context.credentials.fsuid) return {};
-  if ((parent.mode & S_IWOTH) || ((parent.mode & S_IWGRP) && level >= 2)) return Fail(EACCES);
+  if ((parent.mode & S_IWOTH) || (has_level && (parent.mode & S_IWGRP) && level >= 2)) return Fail(EACCES);
   return {};
 }
 
@@ -121,12 +121,11 @@ Result<OpenedFile> Vfs::Open(const Context& context, const Location& location, c
 Result<OpenedFile> Vfs::OpenLast(const Context& context, PathWalker& walker, int flags, mode_t mode) {
   const bool creates = flags & O_CREAT;
   const bool exclusive = creates && (flags & O_EXCL);
-  if (creates && walker.last_type() == PathWalker::Last::kNormal && walker.has_trailing_slash()) return Fail(EISDIR);
+  if (creates) walker.RefuseTrailingSlash();
   USL_TRY_VOID(walker.WalkLast(!(flags & O_NOFOLLOW) && !exclusive, creates));
   Path path = walker.path();
   bool created = false;
   if (path.dentry->IsNegative()) {
-    if (walker.has_trailing_slash()) return Fail(EISDIR);
     const Path& parent = walker.parent();
     USL_TRY_VOID(CheckWritable(parent.mount.get()));
     USL_TRY_VOID(CheckInodePermission(context.credentials, *parent.inode(), kMayWrite | kMayExec));

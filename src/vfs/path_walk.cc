@@ -79,6 +79,7 @@ Result<void> PathWalker::WalkLast(bool follow, bool allow_negative) {
   for (;;) {
     if (last_type_ == Last::kRoot || last_type_ == Last::kDot) return {};
     if (last_type_ == Last::kDotDot) return StepUp();
+    if (refuse_trailing_slash_ && trailing_slash_) return Fail(EISDIR);
     follow = follow || trailing_slash_;
     jumped_ = false;
     USL_TRY_VOID(StepName(last_, true, follow, allow_negative));

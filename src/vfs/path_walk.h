@@ -43,6 +43,8 @@ class PathWalker {
   UniqueFd TakeReopen() { return std::move(reopen_); }
   // Do not cross a mount on the last component.
   void StayBelowMounts() { cross_last_mount_ = false; }
+  // WalkLast is to make a file (O_CREAT): a last component with a slash behind it, here or in a link, is EISDIR.
+  void RefuseTrailingSlash() { refuse_trailing_slash_ = true; }
 
  private:
   Result<void> Start(const Location& location);
@@ -81,6 +83,7 @@ class PathWalker {
   Last last_type_ = Last::kRoot;
   bool trailing_slash_ = false;
   bool cross_last_mount_ = true;
+  bool refuse_trailing_slash_ = false;
   bool jumped_ = false;  // a link was followed in place of the last component: StepComponents goes on
   int links_followed_ = 0;
   UniqueFd reopen_;

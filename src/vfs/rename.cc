@@ -1,5 +1,6 @@
 // rename(2) and renameat2(2).
 #include <linux/fs.h>
+#include <sys/stat.h>
 
 #include "vfs/path_walk.h"
 #include "vfs/permission.h"
@@ -34,6 +35,16 @@ Result<void> CheckPlaces(const PathWalker& from, const PathWalker& to, const Den
 }
 
 }  // namespace
+
+// The old name is a whiteout node now: its inode is new to the cache, and belongs to the caller as any that it makes.
+Result<void> Vfs::AdoptWhiteout(const Context& context, const Ref<Dentry>& directory, std::string_view name) {
+  if (Ref<Dentry> old = dentries_.Find(*directory, name)) dentries_.Forget(*old);
+  auto whiteout = USL_TRY(LookupIn(context, directory, name));
+  if (whiteout->IsNegative()) return {};
+  const Attributes parent = USL_TRY(directory->inode()->GetPermissions());
+  const gid_t gid = (parent.mode & S_ISGID) ? parent.gid : context.credentials.fsgid;
+  return whiteout->inode()->SetAttributes({.uid = context.credentials.fsuid, .gid = gid});
+}
 
 Result<void> Vfs::Rename(const Context& context, const Location& old_location, const Location& new_location,
                          unsigned flags) {
@@ -77,10 +88,7 @@ Result<void> Vfs::Rename(const Context& context, const Location& old_location, c
   USL_TRY_VOID(old_parent.inode()->Rename(from.last(), *source->inode(), *new_parent.inode(), to.last(),
                                           target->inode().get(), flags));
   dentries_.Move(*source, new_parent.dentry, to.last(), exchange);
-  if (flags & RENAME_WHITEOUT) {
-    // The old name is a whiteout node now, whose inode nobody has seen yet.
-    if (Ref<Dentry> old = dentries_.Find(*old_parent.dentry, from.last())) dentries_.Forget(*old);
-  }
+  if (flags & RENAME_WHITEOUT) return AdoptWhiteout(context, old_parent.dentry, from.last());
   return {};
 }
 

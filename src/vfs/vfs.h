@@ -179,6 +179,7 @@ class Vfs {
   Result<void> CheckDelete(const Context& context, const Dentry& directory, const Dentry& victim,
                            bool directory_wanted);
   Result<Ref<Dentry>> LookupIn(const Context& context, const Ref<Dentry>& directory, std::string_view name);
+  Result<void> AdoptWhiteout(const Context& context, const Ref<Dentry>& directory, std::string_view name);
   // vfs.cc
   Ref<Dentry> FindDentry(int fd, const Ref<Inode>& inode);
   Ref<Dentry> DentryFromHostPath(int fd, const Ref<Inode>& inode);
