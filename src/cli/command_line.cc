@@ -55,7 +55,8 @@ SplitArguments SplitAtCommand(const CLI::App& app, const std::vector<std::string
   return split;
 }
 
-CommandLine::CommandLine() : parser("A Linux inside your Linux, as an ordinary user: no root, no namespaces, no VM", "usl") {
+CommandLine::CommandLine()
+    : parser("A Linux inside your Linux, as an ordinary user: no root, no namespaces, no VM", "usl") {
   parser.set_version_flag("--version", "usl " USL_VERSION);
   parser.set_help_flag("-h,--help", "Print what there is and exit");
   parser.option_defaults()->always_capture_default(false);

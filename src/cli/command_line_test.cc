@@ -57,7 +57,8 @@ TEST_F(CommandLineTest, UnknownOptionsAndBadValuesAreRefusedWith125) {
   EXPECT_EQ(Main({"completion", "tcsh"}), 125);
 }
 
-// Every option of every command stands in the manual page and in the completions, as all three are made from the parser.
+// Every option of every command stands in the manual page and in the completions, as all three are made from the
+// parser.
 TEST_F(CommandLineTest, ManPageAndCompletionsKnowEveryOption) {
   const std::string page = ManPage(line_.parser);
   const std::string bash = CompletionScript(line_.parser, "bash");

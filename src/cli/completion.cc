@@ -40,7 +40,9 @@ std::string Bash(const CLI::App& parser) {
       "_usl() {\n"
       "  local word=${COMP_WORDS[COMP_CWORD]} words=\n"
       "  if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-      "    words='" + Names(parser) + " " + Join(OptionWords(parser)) + "'\n"
+      "    words='" +
+      Names(parser) + " " + Join(OptionWords(parser)) +
+      "'\n"
       "  else\n"
       "    case ${COMP_WORDS[1]} in\n";
   for (const CLI::App* command : parser.get_subcommands({})) {
@@ -78,7 +80,8 @@ std::string Fish(const CLI::App& parser) {
   std::string script = "# Completion for fish: put it into ~/.config/fish/completions/usl.fish.\n";
   for (const CLI::App* command : parser.get_subcommands({})) {
     const std::string name = command->get_name();
-    script += "complete -c usl -n __fish_use_subcommand -f -a " + name + " -d " + Quote(command->get_description()) + "\n";
+    script +=
+        "complete -c usl -n __fish_use_subcommand -f -a " + name + " -d " + Quote(command->get_description()) + "\n";
     for (const CLI::Option* option : command->get_options()) {
       if (option->get_positional()) continue;
       script += "complete -c usl -n '__fish_seen_subcommand_from " + name + "'";

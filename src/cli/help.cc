@@ -22,7 +22,8 @@ Command AddHelp(CLI::App& parser) {
               fputs(CommandLine().parser.help().c_str(), stdout);
               return 0;
             }
-            const auto found = parser.get_subcommands([&](CLI::App* command) { return command->get_name() == rest[0]; });
+            const auto found =
+                parser.get_subcommands([&](CLI::App* command) { return command->get_name() == rest[0]; });
             if (found.empty()) {
               fprintf(stderr, "usl: there is no command \"%s\"; `usl help` lists them\n", rest[0].c_str());
               return manager::kOwnFailure;

@@ -26,7 +26,9 @@ std::string Escape(const std::string& text) {
 // "\fB-e\fR, \fB--env\fR NAME[=VALUE]".
 std::string OptionHead(const CLI::Option& option) {
   std::string head;
-  auto add = [&head](const std::string& name) { head += (head.empty() ? "" : ", ") + ("\\fB" + Escape(name) + "\\fR"); };
+  auto add = [&head](const std::string& name) {
+    head += (head.empty() ? "" : ", ") + ("\\fB" + Escape(name) + "\\fR");
+  };
   for (const std::string& name : option.get_snames()) add("-" + name);
   for (const std::string& name : option.get_lnames()) add("--" + name);
   if (option.get_positional()) head = "\\fI" + Escape(option.get_name(true)) + "\\fR";
@@ -49,14 +51,17 @@ std::string Options(const CLI::App& app) {
 std::string ManPage(const CLI::App& parser) {
   std::string page =
       ".\\\" Made by `usl help --man`; do not edit.\n"
-      ".TH USL 1 \"\" \"usl " USL_VERSION "\" \"User Commands\"\n"
+      ".TH USL 1 \"\" \"usl " USL_VERSION
+      "\" \"User Commands\"\n"
       ".SH NAME\nusl \\- a User\\-mode Subsystem for Linux\n"
       ".SH SYNOPSIS\n"
       ".B usl run\n[\\fIOPTIONS\\fR] [\\fB\\-\\-\\fR] [\\fICOMMAND\\fR [\\fIARGUMENT\\fR...]]\n.br\n"
       ".B usl\n\\fICOMMAND\\fR [\\fIOPTIONS\\fR]\n"
       ".SH DESCRIPTION\n"
-      "USL runs whole, unmodified Linux programs and distributions as ordinary processes of an ordinary user: no root, no\n"
-      "set\\-id helper, no user namespaces, no virtual machine. Its kernel is one process that serves the system calls which\n"
+      "USL runs whole, unmodified Linux programs and distributions as ordinary processes of an ordinary user: no root, "
+      "no\n"
+      "set\\-id helper, no user namespaces, no virtual machine. Its kernel is one process that serves the system calls "
+      "which\n"
       "name files, users and privileges; all others run natively.\n"
       ".SH OPTIONS\n";
   page += Options(parser);
@@ -68,10 +73,12 @@ std::string ManPage(const CLI::App& parser) {
   }
   page +=
       ".SH EXIT STATUS\n"
-      "That of the command; 128 + \\fIn\\fR when signal \\fIn\\fR killed it; 127 when it was not found and 126 when it could\n"
+      "That of the command; 128 + \\fIn\\fR when signal \\fIn\\fR killed it; 127 when it was not found and 126 when it "
+      "could\n"
       "not be executed; 125 when USL itself failed, after a line on standard error.\n"
       ".SH ENVIRONMENT\n"
-      "The guest's environment is a clean one: PATH, HOME, USER, LOGNAME and SHELL of its user, TERM and COLORTERM where it\n"
+      "The guest's environment is a clean one: PATH, HOME, USER, LOGNAME and SHELL of its user, TERM and COLORTERM "
+      "where it\n"
       "has a terminal, and LANG and LC_* in the view of the host. \\fB\\-e\\fR adds to it.\n"
       ".TP\n\\fBXDG_DATA_HOME\\fR\nWhere changes are kept: its directory usl (default: ~/.local/share/usl).\n"
       ".TP\n\\fBXDG_RUNTIME_DIR\\fR\nWhere the private directory of a running instance is made.\n"

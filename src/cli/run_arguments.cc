@@ -48,26 +48,32 @@ std::string Check(RunArguments& arguments) {
 void AddRunOptions(CLI::App& app, RunArguments& arguments) {
   manager::RunOptions& options = arguments.options;
   app.add_option("--rootfs", options.rootfs, "Run in the tree below DIR and keep what changes there")->type_name("DIR");
-  CLI::Option* keep =
-      app.add_option("--keep", options.keep, "Keep the changes to the view of this machine under NAME, and use them again")
-          ->type_name("NAME");
+  CLI::Option* keep = app.add_option("--keep", options.keep,
+                                     "Keep the changes to the view of this machine under NAME, and use them again")
+                          ->type_name("NAME");
   app.get_option("--rootfs")->excludes(keep);
   app.add_flag("--here", options.here, "Bind the current directory at the same path, and start there");
   app.add_option("-v,--volume", arguments.volumes, "Bind a directory or file of the host; may be repeated")
-      ->type_name("HOST:GUEST[:ro]")->allow_extra_args(false);
+      ->type_name("HOST:GUEST[:ro]")
+      ->allow_extra_args(false);
   app.add_option("-e,--env", options.environment, "Set a variable, or pass the host's; may be repeated")
-      ->type_name("NAME[=VALUE]")->allow_extra_args(false);
+      ->type_name("NAME[=VALUE]")
+      ->allow_extra_args(false);
   app.add_option("-w,--workdir,--cd", options.working_directory, "Start in this directory")->type_name("DIR");
-  app.add_option("-u,--user", options.user, "Run as this user of the guest (default: root)")->type_name("NAME|UID[:GROUP]");
+  app.add_option("-u,--user", options.user, "Run as this user of the guest (default: root)")
+      ->type_name("NAME|UID[:GROUP]");
   app.add_flag("-t,--tty", options.terminal, "Give it a terminal even where standard input or output is none");
   app.add_option("--name", options.name, "Name of the instance")->type_name("NAME");
   app.add_option("--hostname", options.host_name, "Host name inside (default: the instance's name)")->type_name("NAME");
   app.add_option("--network", arguments.network, "host: the host's network; none: no network at all, not even loopback")
-      ->type_name("host|none")->check(CLI::IsMember({"host", "none"}));
+      ->type_name("host|none")
+      ->check(CLI::IsMember({"host", "none"}));
   app.add_option("-p,--publish", options.publish, "Accepted for docker's sake: ports are the host's own")
-      ->type_name("PORT[:PORT]")->allow_extra_args(false);
-  app.footer("Behind the options stands the command with its arguments, after -- where it starts with a dash.\n"
-             "Without one it is the user's shell as a login shell.");
+      ->type_name("PORT[:PORT]")
+      ->allow_extra_args(false);
+  app.footer(
+      "Behind the options stands the command with its arguments, after -- where it starts with a dash.\n"
+      "Without one it is the user's shell as a login shell.");
 }
 
 int RunChecked(RunArguments arguments, const std::vector<std::string>& command,

@@ -12,7 +12,8 @@ Command AddTrace(CLI::App& parser) {
   arguments->options.trace = true;
   return {app,
           [arguments](const std::vector<std::string>& rest) {
-            return RunChecked(*arguments, rest, [](const manager::RunOptions& options) { return manager::RunInstance(options); });
+            return RunChecked(*arguments, rest,
+                              [](const manager::RunOptions& options) { return manager::RunInstance(options); });
           },
           true};
 }

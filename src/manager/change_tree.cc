@@ -31,7 +31,9 @@ Directory OpenListing(int parent, const char* name) {
   return directory;
 }
 
-bool IsDots(const char* name) { return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2])); }
+bool IsDots(const char* name) {
+  return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
+}
 
 // Takes the lock of a tree; an empty fd when somebody has it.
 UniqueFd TakeLock(const std::string& path) {
@@ -95,7 +97,9 @@ ChangeTree::ChangeTree(ChangeTree&& other) noexcept
   other.temporary_ = false;
 }
 
-ChangeTree::~ChangeTree() { Remove(); }
+ChangeTree::~ChangeTree() {
+  Remove();
+}
 
 void ChangeTree::Remove() {
   if (!temporary_ || getpid() != owner_) return;

@@ -14,7 +14,8 @@ namespace usl::manager {
 // another `usl` neither uses it nor sweeps it away.
 class ChangeTree {
  public:
-  // A fresh one, removed with the object (by the process that made it only). Removes those of dead instances on the way.
+  // A fresh one, removed with the object (by the process that made it only). Removes those of dead instances on the
+  // way.
   static Result<ChangeTree> MakeTemporary(std::string* why);
   // The one kept under `name`, made when it is not there yet. EBUSY: another instance uses it.
   static Result<ChangeTree> OpenKept(const std::string& name, std::string* why);

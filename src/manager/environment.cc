@@ -8,7 +8,9 @@ namespace {
 
 constexpr std::string_view kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-std::string_view NameOf(std::string_view entry) { return entry.substr(0, entry.find('=')); }
+std::string_view NameOf(std::string_view entry) {
+  return entry.substr(0, entry.find('='));
+}
 
 // Replaces the entry of the same name or adds one.
 void Set(std::vector<std::string>& environment, std::string entry) {

@@ -46,9 +46,7 @@ class Builder {
   Builder(kernel::Kernel& kernel, const TreeInputs& inputs) : kernel_(kernel), inputs_(inputs) {}
 
   // Each step leaves a line for people in `why` and returns false when it fails.
-  bool Build() {
-    return MakeRoot() && MakeSynthetic() && MountSystem() && MountVolumes() && WriteNetworkFiles();
-  }
+  bool Build() { return MakeRoot() && MakeSynthetic() && MountSystem() && MountVolumes() && WriteNetworkFiles(); }
 
   GuestTree tree;
   std::string why;
@@ -133,7 +131,8 @@ class Builder {
   bool MountSystem() {
     const bool mounted =
         Mount("/proc", fs::ProcFs::Create(synthetic_->source, synthetic_->instance), kSafe | MS_NOEXEC) &&
-        Mount("/sys", fs::SysFs::Create(synthetic_->instance, inputs_.options.network), kSafe | MS_NOEXEC | MS_RDONLY) &&
+        Mount("/sys", fs::SysFs::Create(synthetic_->instance, inputs_.options.network),
+              kSafe | MS_NOEXEC | MS_RDONLY) &&
         MountTemporary("/dev", 0755, MS_NOSUID);
     if (!mounted) return false;
     const GuestView view = View();
@@ -143,9 +142,9 @@ class Builder {
     if (auto filled = fs::PopulateDev(view.vfs, view.Context(), *dev); !filled) {
       return Fail("cannot fill /dev", filled.error());
     }
-    return Mount("/dev/pts", synthetic_->devpts, MS_NOSUID | MS_NOEXEC) &&
-           MountTemporary("/dev/shm", 01777, kSafe) && MountTemporary("/tmp", 01777, kSafe) &&
-           MountTemporary("/run", 0755, kSafe) && View().MakeDirectories("/run/lock").has_value();
+    return Mount("/dev/pts", synthetic_->devpts, MS_NOSUID | MS_NOEXEC) && MountTemporary("/dev/shm", 01777, kSafe) &&
+           MountTemporary("/tmp", 01777, kSafe) && MountTemporary("/run", 0755, kSafe) &&
+           View().MakeDirectories("/run/lock").has_value();
   }
 
   bool MountVolumes() {

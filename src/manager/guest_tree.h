@@ -25,9 +25,9 @@ struct GuestTree {
   fs::DevPts* devpts = nullptr;  // lives as long as the kernel process
 };
 
-// Makes the root (a VolFs over options.rootfs, or the view of the host over inputs.upper), mounts /proc, /sys, /dev, /dev/pts,
-// /dev/shm, /tmp and /run, then the volumes, and sees to /etc/resolv.conf and /etc/hosts. On failure `why` has a line for
-// people.
+// Makes the root (a VolFs over options.rootfs, or the view of the host over inputs.upper), mounts /proc, /sys, /dev,
+// /dev/pts, /dev/shm, /tmp and /run, then the volumes, and sees to /etc/resolv.conf and /etc/hosts. On failure `why`
+// has a line for people.
 Result<GuestTree> BuildGuestTree(kernel::Kernel& kernel, const TreeInputs& inputs, std::string* why);
 
 }  // namespace usl::manager

@@ -45,6 +45,8 @@ Result<void> MakeDirectories(const std::string& path) {
   return {};
 }
 
-std::string ErrorText(int error) { return strerror(error); }
+std::string ErrorText(int error) {
+  return strerror(error);
+}
 
 }  // namespace usl::manager

@@ -39,8 +39,8 @@ void FillStandardDescriptors() {
 }
 
 struct Channels {
-  UniqueFd control, init_control;        // supervisor's and init's end
-  UniqueFd status_read, status_write;    // kernel to supervisor
+  UniqueFd control, init_control;          // supervisor's and init's end
+  UniqueFd status_read, status_write;      // kernel to supervisor
   UniqueFd lifeline_read, lifeline_write;  // supervisor to kernel
 
   bool Open() {

@@ -193,8 +193,8 @@ class KernelProcess {
       GiveUp(format("cannot pass the command on: {}", ErrorText(errno)));
     }
     const int fds[] = {stdio_[0].get(), stdio_[1].get(), stdio_[2].get(), memory.get()};
-    Need(protocol::SendControl(inputs_.control.get(),
-                               {protocol::MessageType::kLaunch, kMainSession, 0, payload.size()}, fds),
+    Need(protocol::SendControl(inputs_.control.get(), {protocol::MessageType::kLaunch, kMainSession, 0, payload.size()},
+                               fds),
          "cannot reach the guest's init");
     inputs_.control.Reset();
     for (UniqueFd& fd : stdio_) fd.Reset();
@@ -215,8 +215,8 @@ class KernelProcess {
 
   // Started by root: what serving files, tracing and signalling other users' processes needs, and nothing else.
   void KeepFileCapabilities() {
-    constexpr int kKept[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,      CAP_FSETID,
-                             CAP_KILL,   CAP_SYS_PTRACE,   CAP_SYS_RESOURCE,    CAP_NET_BIND_SERVICE};
+    constexpr int kKept[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,          CAP_FSETID,
+                             CAP_KILL,  CAP_SYS_PTRACE,   CAP_SYS_RESOURCE,    CAP_NET_BIND_SERVICE};
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
     __user_cap_data_struct data[2] = {}, kept[2] = {};
     syscall(SYS_capget, &header, data);
@@ -259,6 +259,8 @@ class KernelProcess {
 
 }  // namespace
 
-void RunKernelProcess(KernelProcessInputs inputs) { KernelProcess(std::move(inputs)).Run(); }
+void RunKernelProcess(KernelProcessInputs inputs) {
+  KernelProcess(std::move(inputs)).Run();
+}
 
 }  // namespace usl::manager

@@ -15,16 +15,16 @@ struct KernelProcessInputs {
   const RunOptions* options = nullptr;
   platform::RuntimeDir* runtime = nullptr;
   ChangeTree* changes = nullptr;  // where a host view's changes go; null with a rootfs
-  std::array<int, 3> stdio;   // of the session
-  bool terminal = false;      // stdio[0] is a pty of USL's own
-  UniqueFd control;           // the supervisor's end, to hand the session over
-  UniqueFd init_control;      // init's end
-  UniqueFd status;            // write end of the status pipe
-  UniqueFd lifeline;          // read end
+  std::array<int, 3> stdio;       // of the session
+  bool terminal = false;          // stdio[0] is a pty of USL's own
+  UniqueFd control;               // the supervisor's end, to hand the session over
+  UniqueFd init_control;          // init's end
+  UniqueFd status;                // write end of the status pipe
+  UniqueFd lifeline;              // read end
 };
 
-// Builds the guest's file tree, starts its init, hands the session over and serves calls until no guest is left. Ends with
-// _exit: 0, or 125 after a line on standard error.
+// Builds the guest's file tree, starts its init, hands the session over and serves calls until no guest is left. Ends
+// with _exit: 0, or 125 after a line on standard error.
 [[noreturn]] void RunKernelProcess(KernelProcessInputs inputs);
 
 }  // namespace usl::manager

@@ -82,7 +82,8 @@ std::string ExplainBadRootfs(const std::string& path) {
     if (file_system.f_flag & ST_RDONLY) return "is on a file system mounted read-only; copy it to a writable one";
   }
   if (faccessat(root.get(), ".", W_OK | X_OK, AT_EACCESS) < 0) {
-    return format("is not writable: {}; it must belong to you (unpack it as yourself, or `chown -R`)", ErrorText(errno));
+    return format("is not writable: {}; it must belong to you (unpack it as yourself, or `chown -R`)",
+                  ErrorText(errno));
   }
   if (IsEmptyDirectory(root.get())) {
     return "is empty; unpack a distribution there, for example with `mmdebstrap --mode=fakeroot stable` or from a "

@@ -5,8 +5,8 @@
 
 namespace usl::manager {
 
-// Empty when `path` will do; else why not and what to do, to follow after `its root "PATH" `: missing, no directory, not
-// readable or writable for this user, on a read-only or noexec file system, empty, or of another architecture.
+// Empty when `path` will do; else why not and what to do, to follow after `its root "PATH" `: missing, no directory,
+// not readable or writable for this user, on a read-only or noexec file system, empty, or of another architecture.
 std::string ExplainBadRootfs(const std::string& path);
 
 }  // namespace usl::manager

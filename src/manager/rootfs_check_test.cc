@@ -24,7 +24,9 @@ class RootfsCheckTest : public ::testing::Test {
   void TearDown() override { fs::remove_all(root_); }
   void WriteShell(int machine) {
     std::string header(64, '\0');
-    header.replace(0, 7, "\x7f" "ELF\x02\x01\x01");
+    header.replace(0, 7,
+                   "\x7f"
+                   "ELF\x02\x01\x01");
     header[18] = static_cast<char>(machine);
     fs::create_directories(root_ / "usr/bin");
     std::ofstream(root_ / "usr/bin/dash") << header;

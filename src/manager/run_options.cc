@@ -3,8 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cctype>
+#include <charconv>
 #include <climits>
 #include <filesystem>
 #include <string_view>
@@ -19,7 +19,9 @@ bool ParsePort(std::string_view text, int* port) {
   return error == std::errc{} && end == text.data() + text.size() && *port > 0 && *port < 65536;
 }
 
-bool IsAlnum(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
+bool IsAlnum(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0;
+}
 
 }  // namespace
 

@@ -17,8 +17,8 @@ struct RunOptions {
   std::string rootfs;  // the guest's tree; empty = a copy-on-write view of the host's root
   std::string keep;    // name under which the view's changes are kept; empty = thrown away
   std::string name = "usl";
-  std::string host_name;  // empty = the name
-  std::string user;       // NAME|UID[:GROUP|GID]; empty = root
+  std::string host_name;                 // empty = the name
+  std::string user;                      // NAME|UID[:GROUP|GID]; empty = root
   std::string working_directory;         // empty = the user's home, or the bound directory with `here`
   std::vector<std::string> environment;  // NAME=VALUE, or NAME for the host's value
   std::vector<Volume> volumes;
@@ -27,8 +27,8 @@ struct RunOptions {
   bool here = false;      // bind the current directory at the same path and start there
   bool terminal = false;  // a pty even where standard input or output is none
   bool trace = false;
-  std::string trace_file;             // of `usl trace`; empty = standard error
-  std::vector<std::string> command;   // empty = the user's shell as a login shell
+  std::string trace_file;            // of `usl trace`; empty = standard error
+  std::vector<std::string> command;  // empty = the user's shell as a login shell
 };
 
 // Parses HOST:GUEST[:ro|:rw]. A relative HOST is taken from the current directory. On failure returns false and a line

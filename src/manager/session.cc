@@ -18,7 +18,9 @@ const cred::Credentials& Root() {
 
 }  // namespace
 
-vfs::Context GuestView::Context() const { return {.credentials = Root(), .root = root, .cwd = root, .umask = 022}; }
+vfs::Context GuestView::Context() const {
+  return {.credentials = Root(), .root = root, .cwd = root, .umask = 022};
+}
 
 Result<std::string> GuestView::ReadFile(const std::string& path, size_t limit) const {
   // O_NONBLOCK: a FIFO of that name must not stop the start of the instance.
@@ -54,7 +56,9 @@ Result<void> GuestView::MakeDirectories(const std::string& path) const {
   }
 }
 
-bool GuestView::Exists(const std::string& path) const { return vfs.Walk(Context(), {root, path}, 0).has_value(); }
+bool GuestView::Exists(const std::string& path) const {
+  return vfs.Walk(Context(), {root, path}, 0).has_value();
+}
 
 Result<protocol::LaunchRequest> MakeSession(const RunOptions& options, const GuestView& view, bool terminal,
                                             const std::string& current_directory, std::string* why) {

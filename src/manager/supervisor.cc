@@ -91,8 +91,7 @@ class Supervisor {
     const auto received = protocol::ReceiveControl(inputs_.control.get());
     if (received && received->message.type == MessageType::kExited && received->message.session == kMainSession) {
       session_status_ = received->message.value;
-      (void)protocol::SendControl(inputs_.control.get(),
-                                  {MessageType::kShutdown, 0, inputs_.grace_milliseconds, 0});
+      (void)protocol::SendControl(inputs_.control.get(), {MessageType::kShutdown, 0, inputs_.grace_milliseconds, 0});
       return;
     }
     if (!received && received.error().code() == EAGAIN) return;
@@ -199,6 +198,8 @@ void UnblockSignals() {
   sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-int Supervise(SupervisorInputs inputs) { return Supervisor(std::move(inputs)).Run(); }
+int Supervise(SupervisorInputs inputs) {
+  return Supervisor(std::move(inputs)).Run();
+}
 
 }  // namespace usl::manager

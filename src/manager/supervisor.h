@@ -23,10 +23,10 @@ inline constexpr char kStatusReported = 'R';  // it gave up and has told the use
 
 struct SupervisorInputs {
   pid_t kernel = 0;
-  UniqueFd control;   // SOCK_SEQPACKET to the guest's init
-  UniqueFd status;    // read end of the kernel's status pipe
-  UniqueFd lifeline;  // write end: the kernel process ends everything when it closes
-  UniqueFd master;    // of the session's pty; empty = the session has the user's descriptors
+  UniqueFd control;            // SOCK_SEQPACKET to the guest's init
+  UniqueFd status;             // read end of the kernel's status pipe
+  UniqueFd lifeline;           // write end: the kernel process ends everything when it closes
+  UniqueFd master;             // of the session's pty; empty = the session has the user's descriptors
   int grace_milliseconds = 0;  // between SIGTERM and SIGKILL for what the session leaves behind
 };
 
@@ -34,8 +34,8 @@ struct SupervisorInputs {
 void BlockSupervisedSignals();
 void UnblockSignals();
 
-// Runs until the instance has ended and all of its processes are gone. Returns the exit status of the session as a shell
-// would give it (128 + n for signals), or kOwnFailure after telling on standard error what happened.
+// Runs until the instance has ended and all of its processes are gone. Returns the exit status of the session as a
+// shell would give it (128 + n for signals), or kOwnFailure after telling on standard error what happened.
 int Supervise(SupervisorInputs inputs);
 
 }  // namespace usl::manager

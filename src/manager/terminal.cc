@@ -55,7 +55,9 @@ RawTerminal::RawTerminal(int fd) : fd_(fd) {
   Apply();
 }
 
-RawTerminal::~RawTerminal() { Restore(); }
+RawTerminal::~RawTerminal() {
+  Restore();
+}
 
 void RawTerminal::Apply() {
   if (!saved_) return;
@@ -77,7 +79,9 @@ short PtyRelay::MasterEvents() const {
   return static_cast<short>(POLLIN | (to_guest_.empty() ? 0 : POLLOUT));
 }
 
-short PtyRelay::InputEvents() const { return !input_ended_ && master_ && to_guest_.empty() ? POLLIN : 0; }
+short PtyRelay::InputEvents() const {
+  return !input_ended_ && master_ && to_guest_.empty() ? POLLIN : 0;
+}
 
 bool PtyRelay::OnMaster(short events) {
   if ((events & POLLOUT) && !to_guest_.empty()) {

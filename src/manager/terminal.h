@@ -19,8 +19,8 @@ struct PtyPair {
 // With the modes and window size of `like` where that is a terminal. ENOSPC: no ptys left.
 Result<PtyPair> OpenPty(int like);
 
-// Puts a terminal into raw mode until it dies or Restore is called; also when the process ends by exit(3). Does nothing on
-// what is no terminal. One at a time.
+// Puts a terminal into raw mode until it dies or Restore is called; also when the process ends by exit(3). Does nothing
+// on what is no terminal. One at a time.
 class RawTerminal {
  public:
   explicit RawTerminal(int fd);
@@ -36,8 +36,8 @@ class RawTerminal {
   std::optional<termios> saved_;
 };
 
-// Copies between the user's input and output and a pty's master. Everything is non-blocking towards the pty: a guest that
-// does not read stops the input, not the relay.
+// Copies between the user's input and output and a pty's master. Everything is non-blocking towards the pty: a guest
+// that does not read stops the input, not the relay.
 class PtyRelay {
  public:
   PtyRelay(UniqueFd master, int input, int output);

@@ -31,7 +31,9 @@ std::string Describe(const platform::Notification& notification, std::optional<i
   return abi::FormatCall(*row, arguments, GuestReader(notification.tid), result);
 }
 
-bool IsExec(int number) { return number == SYS_execve || number == SYS_execveat; }
+bool IsExec(int number) {
+  return number == SYS_execve || number == SYS_execveat;
+}
 
 }  // namespace
 
