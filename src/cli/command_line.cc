@@ -73,6 +73,8 @@ int Main(const std::vector<std::string>& arguments) {
   std::vector<std::string> words = arguments;
   std::vector<std::string> rest;
   const Command* command = FindCommand(line, words.front());
+  if (!command && !words.front().starts_with('-'))
+    return Refuse(line.parser, "there is no command \"" + words.front() + "\"");
   if (command && command->takes_command) {
     auto split = SplitAtCommand(*command->app, {words.begin() + 1, words.end()});
     words.resize(1);

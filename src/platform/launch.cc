@@ -185,6 +185,10 @@ std::string Describe(const Report& report, const LaunchOptions& options) {
     case Step::kLimits: return usl::format("cannot set resource limits (see `usl doctor`): {}", text);
     case Step::kDirectory: return usl::format("cannot enter {}: {}", options.empty_dir, text);
     case Step::kPicoPage:
+      if (report.error == EEXIST) {
+        return usl::format("the pico page's place, {:#x}, is taken: USL cannot run inside USL; run it outside",
+                           options.pico->base());
+      }
       return usl::format("cannot map the pico page at {:#x}: {}; compare vm.mmap_min_addr", options.pico->base(), text);
     case Step::kUser: return usl::format("cannot become user {}: {}", options.uid.value_or(0), text);
     case Step::kCapabilities: return usl::format("cannot drop capabilities: {}", text);
