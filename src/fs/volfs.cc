@@ -30,6 +30,8 @@ VolFs::VolFs(VolFsOptions options)
 
 VolFs::~VolFs() {
   root_ = nullptr;
+  // Cached dentries may let go of their inodes later.
+  for (auto& [key, inode] : inodes_) inode->registered_ = false;
   work_ = nullptr;
 }
 

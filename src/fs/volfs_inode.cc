@@ -30,8 +30,9 @@ VolInode::VolInode(VolFs& file_system, FoundName found, VolInode* parent, std::s
 }
 
 VolInode::~VolInode() {
+  // Who is not registered may outlive its file system: nothing of that is touched then.
+  if (registered_ && directory_) volfs_.DropList(directory_->serial);
   Unregister();
-  if (directory_) volfs_.DropList(directory_->serial);
   // Not by recursion: a guest makes chains of directories as deep as it likes.
   Ref<VolInode> next = std::move(place_.parent);
   while (next && next->HasOneRef()) next = std::move(next->place_.parent);
