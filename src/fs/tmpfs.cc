@@ -30,8 +30,9 @@ uint64_t HalfOfMemory() {
   return static_cast<uint64_t>(info.totalram) * info.mem_unit / 2;
 }
 
-// Removes the directories of kernels that died. Their names tell the process, their locks whether somebody is left.
-void RemoveLeftovers(const std::string& base) {
+// Removes the directories of kernels that died. Their names tell the process, their locks whether somebody is left. Those of
+// `ending`, a process that is about to end, go whatever the locks say.
+void RemoveLeftovers(const std::string& base, pid_t ending = 0) {
   UniqueFd directory(::open(base.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory) return;
   std::vector<std::string> stale;
@@ -41,14 +42,15 @@ void RemoveLeftovers(const std::string& base) {
     pid_t pid = 0;
     std::string_view digits = name.substr(kPrefix.size());
     auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), pid);
-    if (parsed.ec == std::errc{} && pid > 0 && ::kill(pid, 0) < 0 && errno == ESRCH) stale.emplace_back(name);
+    if (parsed.ec != std::errc{} || pid <= 0) return true;
+    if (pid == ending || (::kill(pid, 0) < 0 && errno == ESRCH)) stale.emplace_back(name);
     return true;
   });
   for (const std::string& name : stale) {
     // The lock of the tree in it; a directory without one was left before the tree was made.
     std::string tree = format("{}/root", name);
     UniqueFd fd(::openat(directory.get(), tree.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) < 0) continue;
+    if (ending == 0 && fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) < 0) continue;
     (void)RemoveHostTree(directory.get(), name.c_str());
   }
 }
@@ -128,9 +130,9 @@ Result<std::string> FindPlace(const TmpFsOptions& options) {
 
 }  // namespace
 
-void RemoveTmpFsLeftovers(const std::string& fallback_directory) {
-  RemoveLeftovers(kSharedMemory);
-  if (!fallback_directory.empty()) RemoveLeftovers(fallback_directory);
+void RemoveTmpFsLeftovers(const std::string& fallback_directory, pid_t ending) {
+  RemoveLeftovers(kSharedMemory, ending);
+  if (!fallback_directory.empty()) RemoveLeftovers(fallback_directory, ending);
 }
 
 Result<Ref<vfs::FileSystem>> MakeTmpFs(const TmpFsOptions& options) {

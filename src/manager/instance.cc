@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/format.h"
+#include "fs/tmpfs.h"
 #include "manager/change_tree.h"
 #include "manager/host_paths.h"
 #include "manager/kernel_process.h"
@@ -74,7 +75,9 @@ class Starter {
     const pid_t kernel = fork();
     if (kernel < 0) return Refuse(format("cannot fork: {}", ErrorText(errno)));
     if (kernel == 0) BecomeKernel();
-    return Supervise(BecomeSupervisor(kernel));
+    const int status = Supervise(BecomeSupervisor(kernel));
+    fs::RemoveTmpFsLeftovers(runtime_->path());
+    return status;
   }
 
  private:

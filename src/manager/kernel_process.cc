@@ -18,6 +18,7 @@
 
 #include "base/format.h"
 #include "base/log.h"
+#include "fs/tmpfs.h"
 #include "init/image.h"
 #include "kernel/exec_service.h"
 #include "kernel/kernel.h"
@@ -238,6 +239,7 @@ class KernelProcess {
     if (supervisor_gone) {
       // Nobody else is left to do it.
       platform::KillDescendants();
+      fs::RemoveTmpFsLeftovers(inputs_.runtime->path(), getpid());
       inputs_.runtime->TakeOver();
       inputs_.runtime->Remove();
       if (inputs_.changes) inputs_.changes->TakeOver(), inputs_.changes->Remove();
