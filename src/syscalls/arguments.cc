@@ -25,7 +25,10 @@ Result<PathArgument> ReadPath(const SyscallContext& context, int dirfd_index, in
 Result<void> RefusePathOnly(const SyscallContext& context, const UniqueFd& fd) {
   const int flags = fcntl(fd.get(), F_GETFL);
   if (flags < 0) return FailErrno();
-  if ((flags & O_PATH) || context.vfs().handles().IsPathOnly(fd.get())) return Fail(EBADF);
+  if (flags & O_PATH) return Fail(EBADF);
+  // The marks of a stand-in (HandleTable::OpenPathOnly): nearly no other descriptor has to be asked about.
+  const bool may_stand_in = (flags & O_ACCMODE) == O_ACCMODE || (flags & O_DSYNC);
+  if (may_stand_in && context.vfs().handles().IsPathOnly(fd.get())) return Fail(EBADF);
   return {};
 }
 

@@ -142,7 +142,7 @@ Result<void> Vfs::ReadDirectory(const FileIdentity& file, int fd, DirectorySink&
   if (!file.path.dentry || !file.path.dentry->IsLinked()) return Fail(ENOENT);
   Inode& inode = *file.inode;
   const Ref<Dentry>& parent = file.path.dentry->parent();
-  const Attributes attributes = USL_TRY((parent ? *parent->inode() : inode).GetAttributes());
+  const Attributes attributes = USL_TRY((parent ? *parent->inode() : inode).GetPermissions());  // for its number
   struct stat status;
   if (::fstat(fd, &status) != 0) return FailErrno();
   if (handles_->Find(fd, status)) {
@@ -170,17 +170,18 @@ FileIdentity Vfs::Identify(int fd, const MountNamespace* mounts) {
   if (const Path* handle = handles_->Find(fd, status)) return {*handle, handle->dentry->inode()};
   Ref<Inode> inode;
   if (S_ISFIFO(status.st_mode)) inode = fifos_->FindByHostFile(status);
-  if (!inode) {
-    if (auto found = by_host_device_.find(status.st_dev); found != by_host_device_.end()) {
-      for (bool cached : {true, false}) {
-        for (FileSystem* file_system : found->second) {
-          if (file_system->HasCached(status) == cached && (inode = file_system->FindByHostFile(fd, status))) break;
-        }
-        if (inode) break;
-      }
+  // Who has it cached is asked first: the others look its path up on the host.
+  auto ask = [&](const std::vector<FileSystem*>& file_systems, bool cached) {
+    for (FileSystem* file_system : file_systems) {
+      if (inode) return;
+      if (file_system->HasCached(status) == cached) inode = file_system->FindByHostFile(fd, status);
     }
+  };
+  const auto of_device = by_host_device_.find(status.st_dev);
+  for (bool cached : {true, false}) {
+    if (of_device != by_host_device_.end()) ask(of_device->second, cached);
+    ask(for_any_device_, cached);
   }
-  for (size_t i = 0; !inode && i < for_any_device_.size(); ++i) inode = for_any_device_[i]->FindByHostFile(fd, status);
   if (!inode) return {};
   return {Path{MountFor(inode->file_system(), mounts), FindDentry(fd, inode)}, inode};
 }
