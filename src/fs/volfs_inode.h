@@ -46,6 +46,8 @@ class VolInode final : public vfs::Inode {
   Result<void> SetXattr(std::string_view name, std::span<const std::byte> value, int flags) override;
   Result<void> RemoveXattr(std::string_view name) override;
   Result<std::vector<std::string>> ListXattr() override;
+  // Lists of the guest's own; those of host-owned lower files are the host's to enforce at its open.
+  bool HasAcl() override;
 
   // Opens the host file with open(2)'s flags, copying it up first when it is to be written. Without a context, for
   // tests and for the file systems built on this one.

@@ -44,6 +44,10 @@ bool IsPassedOn(std::string_view name) {
 
 }  // namespace
 
+bool VolInode::HasAcl() {
+  return record_ && (record_->FindXattr("system.posix_acl_access") || record_->FindXattr("system.posix_acl_default"));
+}
+
 Result<std::vector<std::byte>> VolInode::GetXattr(std::string_view name) {
   USL_TRY_VOID(CheckName(name));
   bool by_record = !IsUser(name) || (layer_->store().KeepsUserXattrs());

@@ -21,6 +21,7 @@
 #include "fs/volfs.h"
 #include "kernel/proc_source.h"
 #include "manager/host_paths.h"
+#include "manager/mount_types.h"
 
 namespace usl::manager {
 namespace {
@@ -46,7 +47,11 @@ class Builder {
   Builder(kernel::Kernel& kernel, const TreeInputs& inputs) : kernel_(kernel), inputs_(inputs) {}
 
   // Each step leaves a line for people in `why` and returns false when it fails.
-  bool Build() { return MakeRoot() && MakeSynthetic() && MountSystem() && MountVolumes() && WriteNetworkFiles(); }
+  bool Build() {
+    if (!MakeRoot() || !MakeSynthetic() || !MountSystem()) return false;
+    AddMountTypes(kernel_, View().Context());
+    return MountVolumes() && WriteNetworkFiles();
+  }
 
   GuestTree tree;
   std::string why;

@@ -84,11 +84,21 @@ bool AreBothOmitted(const FileTimes& times) {
   return times && (*times)[0].tv_nsec == UTIME_OMIT && (*times)[1].tv_nsec == UTIME_OMIT;
 }
 
+// Of an object without a place in the guest's tree: a memfd of its own, or a file that usl's caller passed in. The host
+// would change the times through a descriptor for reading, too.
+Result<Reply> ChangeNativeTimes(int fd, const FileTimes& times) {
+  struct stat status;
+  if (fstat(fd, &status) < 0) return FailErrno();
+  if (!S_ISREG(status.st_mode)) return 0;
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0) return FailErrno();
+  if ((flags & O_PATH) || (flags & O_ACCMODE) == O_RDONLY) return Fail(EPERM);
+  if (futimens(fd, times ? times->data() : nullptr) < 0) return FailErrno();
+  return 0;
+}
+
 Result<Reply> ChangeTimes(SyscallContext& context, const Target& target, const FileTimes& times) {
-  if (target.IsNative()) {
-    if (futimens(target.fd.get(), times ? times->data() : nullptr) < 0) return FailErrno();
-    return 0;
-  }
+  if (target.IsNative()) return ChangeNativeTimes(target.fd.get(), times);
   return Done(context.vfs().ChangeTimes(context.FsView(), target.file, times ? times->data() : nullptr));
 }
 

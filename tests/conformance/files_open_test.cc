@@ -278,13 +278,20 @@ TEST(Open, ThroughProcSelfFd) {
   const TempDirectory dir;
   dir.File("f", "abc", 0600);
   const Fd path_fd(open((dir / "f").c_str(), O_PATH));
-  const std::string magic = "/proc/self/fd/" + std::to_string(path_fd.get());
-  EXPECT_EQ(ReadFile(magic), "abc");
+  EXPECT_EQ(ReadFile("/proc/self/fd/" + std::to_string(path_fd.get())), "abc");
   const Fd reader(open((dir / "f").c_str(), O_RDONLY));
   const Fd writer(open(("/proc/self/fd/" + std::to_string(reader.get())).c_str(), O_WRONLY));
   EXPECT_THAT(write(writer.get(), "X", 1), SyscallSucceedsWithValue(1));
   ASSERT_THAT(unlink((dir / "f").c_str()), SyscallSucceeds());
-  EXPECT_EQ(ReadFile(magic), "Xbc");
+  EXPECT_EQ(ReadFile("/proc/self/fd/" + std::to_string(reader.get())), "Xbc");
+}
+
+TEST(Open, APathDescriptorKeepsARemovedFile) {
+  const TempDirectory dir;
+  dir.File("f", "abc");
+  const Fd path_fd(open((dir / "f").c_str(), O_PATH));
+  ASSERT_THAT(unlink((dir / "f").c_str()), SyscallSucceeds());
+  EXPECT_EQ(ReadFile("/proc/self/fd/" + std::to_string(path_fd.get())), "abc");
 }
 
 TEST(Open, NoAtimeIsForOwners) {
