@@ -101,17 +101,25 @@ Result<void> ExecService::PlanImages(PendingExec& pending, Opened& program, cons
     USL_TRY_VOID(exec::FillImage(loader, pico_base_, 0, plan.interpreter));
     pending.interpreter = std::move(interpreter.fd);
     // Linux: an interpreter that the caller may not read makes the process not dumpable, too (would_dump).
+    pending.readable = pending.readable && interpreter.readable;
     pending.dumpable = pending.dumpable && interpreter.readable;
   }
   pending.image = std::move(program.fd);
   return {};
 }
 
-void ExecService::AddIdentity(PendingExec& pending, bool secure) {
+void ExecService::GiveUpGain(PendingExec& pending) {
+  pending.credentials = std::make_shared<const cred::Credentials>(std::move(pending.without_gain->credentials));
+  pending.secure = pending.without_gain->secure;
+  pending.dumpable = pending.readable;
+  pending.without_gain.reset();
+}
+
+void ExecService::AddIdentity(PendingExec& pending) {
   const cred::Credentials& credentials = *pending.credentials;
   const std::pair<uint64_t, uint64_t> entries[] = {{AT_UID, credentials.uid},   {AT_EUID, credentials.euid},
                                                    {AT_GID, credentials.gid},   {AT_EGID, credentials.egid},
-                                                   {AT_SECURE, secure ? 1u : 0u}};
+                                                   {AT_SECURE, pending.secure ? 1u : 0u}};
   static_assert(std::size(entries) <= protocol::kMaxAuxPatches);
   for (auto [type, value] : entries) {
     if (!exec::AddAux(*pending.plan, type, value)) std::abort();  // they fit: see the assertion
@@ -166,12 +174,15 @@ Result<std::unique_ptr<PendingExec>> ExecService::Prepare(SyscallContext& contex
   bool allow_set_id = program.set_id_allowed && !context.credentials().no_new_privs;
   auto after =
       USL_TRY(CredentialsAfterExec(context.credentials(), program.attributes, program.capabilities, allow_set_id));
-  // Under a debugger nothing is gained (LSM_UNSAFE_PTRACE); asking the host who traces is dear, so only where it matters.
-  if (after.privileged && !context.credentials().Has(CAP_SYS_PTRACE) &&
-      platform::TracerOf(context.notification().tid) != 0) {
-    after = USL_TRY(CredentialsAfterExec(context.credentials(), program.attributes, program.capabilities, false));
+  // Under a debugger nothing is gained (LSM_UNSAFE_PTRACE). Who traces is asked when the new address space is there: a
+  // debugger may come until then.
+  if (after.privileged && !context.credentials().Has(CAP_SYS_PTRACE)) {
+    pending->without_gain =
+        USL_TRY(CredentialsAfterExec(context.credentials(), program.attributes, program.capabilities, false));
   }
   pending->credentials = std::make_shared<const cred::Credentials>(std::move(after.credentials));
+  pending->secure = after.secure;
+  pending->readable = program.readable;
   pending->dumpable = !after.privileged && program.readable;
   // What CLONE_FS shares stays shared over an exec.
   pending->fs = context.task().fs();
@@ -179,7 +190,6 @@ Result<std::unique_ptr<PendingExec>> ExecService::Prepare(SyscallContext& contex
   USL_TRY_VOID(exec::SetExecfn(*pending->plan, request.name));
   exec::SetComm(*pending->plan, request.name);
   if (is_script) USL_TRY_VOID(exec::SetPrefix(*pending->plan, prefix, 1));
-  AddIdentity(*pending, after.secure);
 
   auto new_program = std::make_shared<Program>();
   new_program->path = path;
@@ -236,6 +246,8 @@ Result<Reply> ExecService::HandOver(SyscallContext& context, std::unique_ptr<Pen
   const platform::Listener& listener = kernel_.listener();
   Process& process = context.process();
   if (notification.args[2] != sizeof(protocol::ExecPlan)) return Fail(EINVAL);
+  if (pending->without_gain && (process.within_reach || platform::TracerOf(notification.tid) != 0)) GiveUpGain(*pending);
+  AddIdentity(*pending);
   protocol::ExecPlan& plan = *pending->plan;
   plan.pico_fd = USL_TRY(listener.AddFd(notification.id, pico_fd_, true));
   plan.image.fd = USL_TRY(listener.AddFd(notification.id, pending->image.get(), true));
@@ -267,7 +279,6 @@ Result<void> ExecService::PrepareFirst(Task& task, UniqueFd image, const std::st
   USL_TRY_VOID(PlanImages(*pending, program, view));
   USL_TRY_VOID(exec::SetExecfn(*pending->plan, name));
   exec::SetComm(*pending->plan, name);
-  AddIdentity(*pending, false);
   auto first = std::make_shared<Program>();
   first->name = name;
   pending->program = std::move(first);

@@ -8,12 +8,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "kernel/exec_credentials.h"
 #include "kernel/syscall_context.h"
 #include "kernel/task.h"
 #include "platform/exec_redirect.h"
@@ -26,8 +28,12 @@ struct PendingExec {
   UniqueFd interpreter;
   std::unique_ptr<protocol::ExecPlan> plan;
   cred::CredentialsRef credentials;
+  bool secure = false;  // AT_SECURE
+  // Where rights are gained: what the process gets instead if it turns out to be in somebody's hands at the end.
+  std::optional<ExecCredentials> without_gain;
   Ref<FsContext> fs;
   std::shared_ptr<const Program> program;
+  bool readable = true;  // the images, by the caller; else the process is not dumpable
   bool dumpable = true;
 };
 
@@ -61,7 +67,8 @@ class ExecService {
   Result<Opened> OpenProgram(const vfs::Context& context, const vfs::Path& path);
   Result<Opened> OpenInterpreter(const vfs::Context& context, const std::string& path);
   Result<void> PlanImages(PendingExec& pending, Opened& program, const vfs::Context& context);
-  void AddIdentity(PendingExec& pending, bool secure);
+  void GiveUpGain(PendingExec& pending);
+  void AddIdentity(PendingExec& pending);
   Result<Reply> HandOver(SyscallContext& context, std::unique_ptr<PendingExec> pending);
 
   Kernel& kernel_;

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernel/exec_service.h"
 #include "kernel/host_proc.h"
 #include "platform/task_token.h"
 
@@ -55,6 +56,8 @@ Result<void> CheckTrace(Kernel& kernel, Task& caller, const Process& target) {
   bool same_user = mine.uid == other->uid && mine.uid == other->euid && mine.uid == other->suid;
   bool same_group = mine.gid == other->gid && mine.gid == other->egid && mine.gid == other->sgid;
   if (!same_user || !same_group || !target.dumpable) return Fail(EPERM);
+  // The program that it is about to become counts already: its address space may be there.
+  if (target.pending_exec && !target.pending_exec->dumpable) return Fail(EPERM);
   if ((other->permitted & ~mine.permitted) != 0) return Fail(EPERM);
   return {};
 }

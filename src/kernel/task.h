@@ -88,6 +88,9 @@ class Process : public RefCounted {
   std::shared_ptr<const Program> program;
   Ref<UtsNames> uts;
   bool dumpable = true;  // PR_SET_DUMPABLE is virtual: natively it stays on, or the kernel could not read the memory
+  // Another process was allowed to trace it or to reach its memory, by a call that the host carries out at some time after
+  // the check: it may be in that one's hands at any time, and gains no rights by exec any more.
+  bool within_reach = false;
   bool keep_capabilities = false;  // PR_SET_KEEPCAPS
   bool child_subreaper = false;    // natively set too; kept for PR_GET
   bool has_executed = false;       // since its fork (setpgid(2)'s EACCES)

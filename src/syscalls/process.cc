@@ -18,8 +18,8 @@ namespace {
 using kernel::Reply;
 using kernel::SyscallContext;
 
-constexpr uint64_t kNewNamespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
-                                    CLONE_NEWNET | CLONE_NEWCGROUP;
+constexpr uint64_t kNewNamespaces =
+    CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP;
 constexpr uint64_t kNewTime = 0x80;  // CLONE_NEWTIME, in the exit signal's bits for clone: unshare only
 constexpr size_t kTransferChunk = 64 * 1024;
 
@@ -28,8 +28,8 @@ Result<Reply> Fork(SyscallContext& context, uint64_t flags) {
   return Reply::ContinueByRegisters();
 }
 
-// The process by whose number a call may continue: within the caller's own thread group always, else only where the host
-// confines the guest to its own domain should the number be used again in between.
+// The process by whose number a call may continue: within the caller's own thread group always, else only where the
+// host confines the guest to its own domain should the number be used again in between.
 Result<Reply> ContinueOnProcess(SyscallContext& context, const kernel::Process& target) {
   if (&target == &context.process() || context.kernel().options().confined_by_host) {
     return Reply::ContinueByRegisters();
@@ -72,7 +72,9 @@ Result<Reply> AccessMemory(SyscallContext& context, bool to_target) {
   Ref<kernel::Task> target = USL_TRY(TaskByPid(context.kernel(), context.task(), context.IntArg(0)));
   if (context.IntArg(0) == 0) return Fail(ESRCH);
   USL_TRY_VOID(CheckTrace(context.kernel(), context.task(), target->process()));
-  if (&target->process() == &context.process() || context.kernel().options().confined_by_host) {
+  if (&target->process() == &context.process()) return Reply::ContinueByRegisters();
+  if (context.kernel().options().confined_by_host) {
+    if (!context.credentials().Has(CAP_SYS_PTRACE)) target->process().within_reach = true;
     return Reply::ContinueByRegisters();
   }
   return Transfer(context, target->process(), to_target);
@@ -103,10 +105,16 @@ Result<Reply> sys_clone(SyscallContext& context) {
   return Fork(context, flags);
 }
 
-Result<Reply> sys_fork(SyscallContext& context) { return Fork(context, 0); }
-Result<Reply> sys_vfork(SyscallContext& context) { return Fork(context, CLONE_VFORK | CLONE_VM); }
+Result<Reply> sys_fork(SyscallContext& context) {
+  return Fork(context, 0);
+}
+Result<Reply> sys_vfork(SyscallContext& context) {
+  return Fork(context, CLONE_VFORK | CLONE_VM);
+}
 
-Result<Reply> sys_getppid(SyscallContext& context) { return context.kernel().tasks().ParentOf(context.process()); }
+Result<Reply> sys_getppid(SyscallContext& context) {
+  return context.kernel().tasks().ParentOf(context.process());
+}
 
 Result<Reply> sys_setpgid(SyscallContext& context) {
   pid_t pid = context.IntArg(0);
@@ -168,8 +176,12 @@ Result<Reply> sys_kcmp(SyscallContext& context) {
   return Reply::ContinueByRegisters();
 }
 
-Result<Reply> sys_process_vm_readv(SyscallContext& context) { return AccessMemory(context, false); }
-Result<Reply> sys_process_vm_writev(SyscallContext& context) { return AccessMemory(context, true); }
+Result<Reply> sys_process_vm_readv(SyscallContext& context) {
+  return AccessMemory(context, false);
+}
+Result<Reply> sys_process_vm_writev(SyscallContext& context) {
+  return AccessMemory(context, true);
+}
 
 Result<Reply> sys_get_robust_list(SyscallContext& context) {
   Ref<kernel::Task> task = USL_TRY(TaskByPid(context.kernel(), context.task(), context.IntArg(0)));
@@ -177,8 +189,12 @@ Result<Reply> sys_get_robust_list(SyscallContext& context) {
   return ContinueOnProcess(context, task->process());
 }
 
-Result<Reply> sys_migrate_pages(SyscallContext& context) { return sys_get_robust_list(context); }
-Result<Reply> sys_move_pages(SyscallContext& context) { return sys_get_robust_list(context); }
+Result<Reply> sys_migrate_pages(SyscallContext& context) {
+  return sys_get_robust_list(context);
+}
+Result<Reply> sys_move_pages(SyscallContext& context) {
+  return sys_get_robust_list(context);
+}
 
 Result<Reply> sys_reboot(SyscallContext& context) {
   constexpr unsigned kMagic1 = 0xfee1dead;

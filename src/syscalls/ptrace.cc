@@ -1,4 +1,5 @@
 // ptrace(2): native, once the kernel has said that the guest may trace that process.
+#include <linux/capability.h>
 #include <sys/ptrace.h>
 
 #include "kernel/host_proc.h"
@@ -21,6 +22,15 @@ Result<Reply> Attach(SyscallContext& context) {
   USL_TRY_VOID(CheckTrace(context.kernel(), context.task(), target->process()));
   // The number could be used again before the host attaches; only a host that confines the guest rules out a stranger.
   if (!context.kernel().options().confined_by_host) return Fail(EPERM);
+  if (!context.credentials().Has(CAP_SYS_PTRACE)) target->process().within_reach = true;
+  return Reply::ContinueByRegisters();
+}
+
+// ptrace_access_vm of Linux: memory of a process that is not dumpable (its image may be executed only, not read) is not
+// for a tracer without privilege. A tracee stands still meanwhile, and only its tracer could let it go on.
+Result<Reply> AccessWord(SyscallContext& context) {
+  Ref<kernel::Task> target = USL_TRY(TaskByPid(context.kernel(), context.task(), context.IntArg(1)));
+  if (!target->process().dumpable && !context.credentials().Has(CAP_SYS_PTRACE)) return Fail(EIO);
   return Reply::ContinueByRegisters();
 }
 
@@ -32,6 +42,7 @@ Result<Reply> sys_ptrace(SyscallContext& context) {
       // The tracer would be the native parent: for the session's first process that is USL's init.
       auto stat = kernel::ReadHostStat(context.process().pid());
       if (!stat || stat->parent == context.kernel().tasks().init()->pid()) return Fail(EPERM);
+      context.process().within_reach = true;
       return Reply::ContinueByRegisters();
     }
     case PTRACE_ATTACH: return Attach(context);
@@ -41,6 +52,10 @@ Result<Reply> sys_ptrace(SyscallContext& context) {
     case PTRACE_SETOPTIONS:
       if (context.Arg(3) & kSuspendSeccomp) return Fail(EPERM);
       return Reply::ContinueByRegisters();
+    case PTRACE_PEEKTEXT:
+    case PTRACE_PEEKDATA:
+    case PTRACE_POKETEXT:
+    case PTRACE_POKEDATA: return AccessWord(context);
     case kSeccompGetFilter:
     case kSeccompGetMetadata: return Fail(EACCES);
     // All others work on tracees of the caller only (ESRCH else), and those passed the check when they were attached.
