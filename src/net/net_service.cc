@@ -4,7 +4,9 @@
 
 namespace usl::net {
 
-NetService::NetService(kernel::Kernel& kernel) : kernel_(kernel), processes_(kernel), netlink_(kernel) {}
+NetService::NetService(kernel::Kernel& kernel) : kernel_(kernel), processes_(kernel), netlink_(kernel) {
+  if (!kernel.options().network) policy_.RefuseAll();
+}
 
 Result<UnixNames*> NetService::names() {
   if (!names_) names_ = USL_TRY(UnixNames::Create(kernel_.options().runtime_directory));

@@ -29,6 +29,8 @@ class NetworkPolicy {
   // Everything that the host allows (network host), until a rule is added: then what no rule allows is refused.
   void AllowOutgoing(const AddressRule& rule) { Add(outgoing_, rule); }
   void AllowListening(const AddressRule& rule) { Add(listening_, rule); }
+  // No address at all (network none): the guest makes no inet sockets, but it may be given one.
+  void RefuseAll() { outgoing_.restricted = listening_.restricted = true; }
 
   // connect, sendto: EACCES, as a host firewall answers. Addresses of other families pass: the host judges them.
   Result<void> CheckOutgoing(const SocketAddress& address) const { return Check(outgoing_, address); }
