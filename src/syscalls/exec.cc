@@ -21,6 +21,10 @@ Result<void> FillFromFd(SyscallContext& context, int guest_fd, kernel::ExecServi
     struct stat status;
     if (fstat(identified.fd.get(), &status) < 0) return FailErrno();
     if (!S_ISREG(status.st_mode)) return Fail(EACCES);
+    // What may only be written is not run: that would read it.
+    const int mode = fcntl(identified.fd.get(), F_GETFL);
+    if (mode < 0) return FailErrno();
+    if (!(mode & O_PATH) && (mode & O_ACCMODE) == O_WRONLY) return Fail(EACCES);
     // A memfd: reopened, so that the guest's own description keeps its position and mode.
     request.native = UniqueFd(open(format("/proc/self/fd/{}", identified.fd.get()).c_str(), O_RDONLY | O_CLOEXEC));
     if (!request.native) return FailErrno();
