@@ -42,14 +42,14 @@ Result<Attributes> NativeInode::GetAttributes() {
 }
 
 Result<UniqueFd> NativeInode::Open(int flags, const Context&) {
-  if (type() != S_IFIFO) {
-    const int has = ::fcntl(fd_.get(), F_GETFL);
-    if (has < 0) return FailErrno();
-    if (has & O_PATH) return Fail(EACCES);
-    const int wanted = flags & O_ACCMODE;
-    if (!(flags & O_PATH) && (has & O_ACCMODE) != O_RDWR && wanted != (has & O_ACCMODE)) return Fail(EACCES);
-    if ((flags & O_TRUNC) && (has & O_ACCMODE) == O_RDONLY) return Fail(EACCES);
-  }
+  // Also for pipes, of which Linux would give the other end: one that usl's caller passed in has writers and readers
+  // outside, whose data is not the guest's to read.
+  const int has = ::fcntl(fd_.get(), F_GETFL);
+  if (has < 0) return FailErrno();
+  if (has & O_PATH) return Fail(EACCES);
+  const int wanted = flags & O_ACCMODE;
+  if (!(flags & O_PATH) && (has & O_ACCMODE) != O_RDWR && wanted != (has & O_ACCMODE)) return Fail(EACCES);
+  if ((flags & O_TRUNC) && (has & O_ACCMODE) == O_RDONLY) return Fail(EACCES);
   return ReopenHostFile(fd_.get(), flags);
 }
 
