@@ -149,6 +149,10 @@ def standard_input(kind, place):
         elif kind == "socket":
             ours, theirs = socket.socketpair()
             closing += [theirs.detach(), ours.detach()]
+        elif kind == "pipe":
+            closing += os.pipe()
+            if os.getuid() == 0:
+                os.fchown(closing[0], UID, GID)
         elif kind == "inet":
             closing.append(socket.socket(socket.AF_INET).detach())
         elif kind == "terminal":

@@ -41,10 +41,10 @@ class Escape(unittest.TestCase):
         """Runs it natively."""
         with HostSide(self.place) as host:
             facts = self.facts(host, native=1, work=self.place.native, target=host.facts["secret"], host_tree="",
-                               guest_program=self.place.programs / "escape_guest_program", self=ATTACKS)
+                               guest_program=self.place.programs / "escape_guest_program", own_program=ATTACKS)
             result, changes = self.run_attack(host, [ATTACKS, name, *facts], stdin_kind)
         escaped = result.returncode == 1 or bool(changes)
-        text = f"control of {name}: {result.stdout.strip()} {changes or ''}"
+        text = f"\ncontrol of {name}: {result.stdout.strip()} {changes or ''}"
         print(text)
         self.assertIn(result.returncode, (0, 1), text)
         if kind == "escapes":
@@ -57,10 +57,10 @@ class Escape(unittest.TestCase):
         with HostSide(self.place) as host:
             facts = self.facts(host, native=0, work="/tmp" if view else "/work", target="/etc/target",
                                host_tree=self.place.tree, suid_program="/bin/suid", unreadable_program="/bin/unreadable",
-                               guest_program="/bin/true", self="/bin/attacks")
+                               guest_program="/bin/true", own_program="/bin/attacks")
             command = self.place.usl_command(programs, name, *facts, options=options, view=view)
             result, changes = self.run_attack(host, command, stdin_kind)
-        print(f"{'view' if view else 'inside'}: {result.stdout.strip()}")
+        print(f"\n{'view' if view else 'inside'}: {result.stdout.strip()}")
         self.assertEqual(changes, {}, f"{name} changed the host: {result.stdout}")
         self.assertNotIn(host.token, result.stdout.replace(f"unix_abstract={host.token}", ""))
         self.assertEqual(result.returncode, 0, result.stdout)

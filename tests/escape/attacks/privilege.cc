@@ -145,8 +145,12 @@ Outcome TraceInit() {
     }
     const std::string base = "/proc/" + std::to_string(pid);
     if (open((base + "/mem").c_str(), O_RDONLY) >= 0) return Escaped("/proc/1/mem");
-    for (int fd = 0; fd < 16; ++fd) {
-      if (open((base + "/fd/" + std::to_string(fd)).c_str(), O_RDONLY | O_NONBLOCK) >= 0) return Escaped("/proc/1/fd");
+    // Its standard input and output are /dev/null, and Linux's root may open those of any process.
+    for (int fd = 2; fd < 16; ++fd) {
+      for (int mode : {O_RDONLY, O_WRONLY}) {
+        if (fd == 2 && mode == O_WRONLY) continue;  // the instance's own standard error
+        if (open((base + "/fd/" + std::to_string(fd)).c_str(), mode | O_NONBLOCK) >= 0) return Escaped("/proc/1/fd");
+      }
     }
   }
   if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) == 0 && getppid() == 1) return Escaped("PTRACE_TRACEME with init as tracer");
@@ -157,7 +161,7 @@ ESCAPE_ATTACK(TraceInit, "privilege.trace_init", kNone, "view");
 // Capabilities that uid 1000 writes on a file of its own.
 Outcome FileCapabilities() {
   EnterWorkDirectory();
-  int from = open(Fact("self").c_str(), O_RDONLY);
+  int from = open(Fact("own_program").c_str(), O_RDONLY);
   int to = open("program", O_WRONLY | O_CREAT, 0755);
   char buffer[65536];
   for (ssize_t size; (size = read(from, buffer, sizeof buffer)) > 0;) write(to, buffer, static_cast<size_t>(size));
