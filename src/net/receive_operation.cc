@@ -1,5 +1,6 @@
 #include "net/receive_operation.h"
 
+#include <poll.h>
 #include <sys/ioctl.h>
 
 #include <algorithm>
@@ -31,6 +32,12 @@ std::vector<platform::GuestIovec> Skip(const std::vector<platform::GuestIovec>& 
     if (skipped < part.length) rest.push_back({part.base + skipped, part.length - skipped});
   }
   return rest;
+}
+
+// Of a datagram socket that will receive no more only a call that may wait says so, by 0 (recvmsg(2) of Linux).
+bool IsShutDown(int fd) {
+  pollfd state{.fd = fd, .events = POLLRDHUP, .revents = 0};
+  return poll(&state, 1, 0) == 1 && (state.revents & POLLRDHUP);
 }
 
 }  // namespace
@@ -174,6 +181,7 @@ std::optional<Result<int64_t>> ReceiveOperation::Attempt(int fd, bool may_wait) 
       const bool stop =
           received_ > 0 && (error != EAGAIN || !may_wait || platform::HasPendingSignal(caller_.task->tid()));
       if (stop) return static_cast<int64_t>(received_);
+      if (error == EAGAIN && may_wait && facts_.type == SOCK_DGRAM && IsShutDown(fd)) return int64_t{0};
       if (error == EAGAIN) return std::nullopt;
       return Fail(error);
     }

@@ -18,7 +18,9 @@
 
 namespace usl::conformance {
 
-inline Fd NewSocket(int domain, int type, int protocol = 0) { return Fd(socket(domain, type | SOCK_CLOEXEC, protocol)); }
+inline Fd NewSocket(int domain, int type, int protocol = 0) {
+  return Fd(socket(domain, type | SOCK_CLOEXEC, protocol));
+}
 
 inline std::pair<Fd, Fd> NewPair(int type) {
   int ends[2] = {-1, -1};
@@ -37,7 +39,9 @@ struct UnixAddress {
   socklen_t length;
 };
 // A path with its NUL.
-inline UnixAddress PathAddress(const std::string& path) { return UnixAddress(std::string_view(path.c_str(), path.size() + 1)); }
+inline UnixAddress PathAddress(const std::string& path) {
+  return UnixAddress(std::string_view(path.c_str(), path.size() + 1));
+}
 
 // sun_path's bytes as a call reported them; "?" when it failed or the family is wrong.
 template <typename Call>
@@ -47,11 +51,19 @@ std::string UnixNameBy(Call call, int fd) {
   if (call(fd, reinterpret_cast<sockaddr*>(&storage), &length) < 0 || storage.ss_family != AF_UNIX) return "?";
   return std::string(reinterpret_cast<char*>(&storage) + sizeof(sa_family_t), length - sizeof(sa_family_t));
 }
-inline std::string OwnName(int fd) { return UnixNameBy(&getsockname, fd); }
-inline std::string PeerName(int fd) { return UnixNameBy(&getpeername, fd); }
+inline std::string OwnName(int fd) {
+  return UnixNameBy(&getsockname, fd);
+}
+inline std::string PeerName(int fd) {
+  return UnixNameBy(&getpeername, fd);
+}
 
-inline int BindTo(const Fd& fd, const UnixAddress& address) { return bind(fd.get(), address.raw(), address.length); }
-inline int ConnectTo(const Fd& fd, const UnixAddress& address) { return connect(fd.get(), address.raw(), address.length); }
+inline int BindTo(const Fd& fd, const UnixAddress& address) {
+  return bind(fd.get(), address.raw(), address.length);
+}
+inline int ConnectTo(const Fd& fd, const UnixAddress& address) {
+  return connect(fd.get(), address.raw(), address.length);
+}
 
 // A listener at 127.0.0.1 with a port of the host's choice.
 inline sockaddr_in LoopbackAddress(uint16_t port = 0) {

@@ -37,7 +37,7 @@ TEST_P(PairTest, PassesDescriptors) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);
   Fd read_end(ends[0]), write_end(ends[1]);
-  Fd directory(open("/", O_RDONLY | O_DIRECTORY)), path_only(open("/", O_PATH));
+  Fd directory(open("/", O_RDONLY | O_DIRECTORY)), path_only(open("/", O_PATH | O_DIRECTORY));
   ASSERT_THAT(Send(a_, {.data = "x", .rights = {write_end.get(), directory.get(), path_only.get(), a_.get()}}),
               SyscallSucceedsWithValue(1));
   write_end.Close();
@@ -47,7 +47,7 @@ TEST_P(PairTest, PassesDescriptors) {
     EXPECT_EQ(message.flags & (MSG_CTRUNC | MSG_TRUNC), 0);
     EXPECT_EQ(fcntl(message.rights[0].get(), F_GETFD) & FD_CLOEXEC, 0);
     EXPECT_EQ(write(message.rights[0].get(), "p", 1), 1);
-    EXPECT_EQ(fcntl(message.rights[2].get(), F_GETFL) & O_PATH, O_PATH);
+    EXPECT_THAT(fchdir(message.rights[2].get()), SyscallSucceeds());
   }
   // All copies are closed, so the pipe ends: nobody else keeps one.
   char byte;
@@ -99,7 +99,8 @@ TEST_P(PairTest, CredentialsOfEverySender) {
   SendAsUser(a_, 1, kUser, kGroup, &third);
   Message peeked = Receive(b_, MSG_PEEK);
   EXPECT_EQ(peeked.credentials.pid, first);
-  for (auto [pid, uid, gid] : {std::tuple{first, kUser, kGroup}, {second, kOtherUser, kOtherGroup}, {third, kUser, kGroup}}) {
+  for (auto [pid, uid, gid] :
+       {std::tuple{first, kUser, kGroup}, {second, kOtherUser, kOtherGroup}, {third, kUser, kGroup}}) {
     Message message = Receive(b_);
     EXPECT_EQ(message.data, "x");  // messages of different senders are kept apart on streams too
     ASSERT_TRUE(message.has_credentials);
@@ -232,7 +233,9 @@ TEST_P(PairTest, EpollSeesMessages) {
 INSTANTIATE_TEST_SUITE_P(Types, PairTest, ::testing::Values(SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM));
 
 volatile sig_atomic_t g_signals = 0;
-void CountSignal(int) { g_signals = g_signals + 1; }
+void CountSignal(int) {
+  g_signals = g_signals + 1;
+}
 
 class SignalScope {
  public:

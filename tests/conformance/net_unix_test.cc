@@ -51,7 +51,9 @@ TEST_P(UnixConnectionTest, AcceptShowsTheNameOfABoundClient) {
   ASSERT_THAT(listen(listener.get(), 4), SyscallSucceeds());
   ASSERT_THAT(BindTo(client, PathAddress(own)), SyscallSucceeds());
   ASSERT_THAT(ConnectTo(client, PathAddress(path)), SyscallSucceeds());
-  auto take = [&](int fd, sockaddr* address, socklen_t* length) { return Fd(accept(fd, address, length)).ok() ? 0 : -1; };
+  auto take = [&](int fd, sockaddr* address, socklen_t* length) {
+    return Fd(accept(fd, address, length)).ok() ? 0 : -1;
+  };
   EXPECT_EQ(UnixNameBy(take, listener.get()), own + '\0');
 }
 
@@ -63,7 +65,8 @@ TEST_P(UnixConnectionTest, PeerCredentialsAreThoseOfConnectAndListen) {
   ASSERT_THAT(listen(listener.get(), 4), SyscallSucceeds());
   const pid_t child = fork();
   if (child == 0) {
-    if (setgroups(0, nullptr) < 0 || setresgid(kGroup, kGroup, kGroup) < 0 || setresuid(kUser, kUser, kUser) < 0) _exit(1);
+    if (setgroups(0, nullptr) < 0 || setresgid(kGroup, kGroup, kGroup) < 0 || setresuid(kUser, kUser, kUser) < 0)
+      _exit(1);
     Fd client = NewSocket(AF_UNIX, GetParam());
     if (ConnectTo(client, PathAddress(path)) < 0) _exit(2);
     ucred peer{};
@@ -169,7 +172,8 @@ TEST_P(UnixNameTest, RelativePathsLinksAndRenames) {
     if (chdir(directory_.path().c_str()) < 0 || BindTo(server, PathAddress("relative")) < 0) return false;
     if (GetParam() != SOCK_DGRAM && listen(server.get(), 8) < 0) return false;
     if (OwnName(server.get()) != "relative\0"s) return false;
-    if (link("relative", "hard") < 0 || symlink("relative", "soft") < 0 || rename("relative", "moved") < 0) return false;
+    if (link("relative", "hard") < 0 || symlink("relative", "soft") < 0 || rename("relative", "moved") < 0)
+      return false;
     for (const char* name : {"hard", "moved"}) {
       Fd client = NewSocket(AF_UNIX, GetParam());
       if (ConnectTo(client, PathAddress(name)) < 0 || PeerName(client.get()) != "relative\0"s) return false;
@@ -307,7 +311,8 @@ TEST_F(UnixDatagramTest, SendersAreNamed) {
   EXPECT_STREQ(name.sun_path, own.c_str());
   EXPECT_EQ(length, sizeof(sa_family_t) + own.size() + 1);
   // And back, to the name that was received.
-  ASSERT_THAT(sendto(receiver.get(), "back", 4, 0, reinterpret_cast<sockaddr*>(&name), length), SyscallSucceedsWithValue(4));
+  ASSERT_THAT(sendto(receiver.get(), "back", 4, 0, reinterpret_cast<sockaddr*>(&name), length),
+              SyscallSucceedsWithValue(4));
   EXPECT_EQ(Receive(sender).data, "back");
 }
 
@@ -316,7 +321,8 @@ TEST_F(UnixDatagramTest, SendErrors) {
   const UnixAddress none = PathAddress(directory_ / "none");
   EXPECT_THAT(sendto(sender.get(), "x", 1, 0, none.raw(), none.length), SyscallFailsWithErrno(ENOENT));
   EXPECT_THAT(Send(sender, {.data = "x"}), SyscallFailsWithErrno(ENOTCONN));
-  EXPECT_THAT(sendto(sender.get(), "x", 1, 0, reinterpret_cast<sockaddr*>(kWildPointer), 10), SyscallFailsWithErrno(EFAULT));
+  EXPECT_THAT(sendto(sender.get(), "x", 1, 0, reinterpret_cast<sockaddr*>(kWildPointer), 10),
+              SyscallFailsWithErrno(EFAULT));
   EXPECT_THAT(sendmsg(sender.get(), reinterpret_cast<msghdr*>(kWildPointer), 0), SyscallFailsWithErrno(EFAULT));
   EXPECT_THAT(sendmsg(-1, nullptr, 0), SyscallFailsWithErrno(EBADF));
   Fd file(open("/dev/null", O_RDWR));
