@@ -1,5 +1,5 @@
-// Times single system calls, natively and inside, with one binary: micro [SECONDS-PER-ROW] prints "name nanoseconds" lines.
-// A figure is the median of batches. Static, so that it runs in any tree.
+// Times single system calls, natively and inside, with one binary: micro [SECONDS-PER-ROW] prints "name nanoseconds"
+// lines. A figure is the median of batches. Static, so that it runs in any tree.
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -101,7 +101,8 @@ int main(int argc, char** argv) {
   Need(write(fd, block, sizeof block) == sizeof block, "write");
   struct stat status;
   Row("getppid", [] { syscall(SYS_getppid); });
-  Row("read", [&] { Need(pread(fd, block, 1, 0) == 1 && lseek(fd, 0, SEEK_SET) == 0 && read(fd, block, 1) == 1, "read"); });
+  Row("read",
+      [&] { Need(pread(fd, block, 1, 0) == 1 && lseek(fd, 0, SEEK_SET) == 0 && read(fd, block, 1) == 1, "read"); });
   Row("write", [&] { Need(pwrite(fd, block, 1, 0) == 1, "pwrite"); });
   Row("pread", [&] { Need(pread(fd, block, 1, 0) == 1, "pread"); });
   Row("lseek", [&] { Need(lseek(fd, 0, SEEK_SET) == 0, "lseek"); });
@@ -109,8 +110,14 @@ int main(int argc, char** argv) {
   Row("futex-wake", [&] { syscall(SYS_futex, &word, FUTEX_WAKE, 1, nullptr, nullptr, 0); });
   Row("mmap-munmap", [] { munmap(mmap(nullptr, 65536, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 65536); });
   PipePingPong();
-  Row("stat", [] { struct stat s; Need(stat("/usr/bin/env", &s) == 0, "stat"); });
-  Row("stat-missing", [] { struct stat s; Need(stat("/usr/bin/no-such-file", &s) < 0, "stat"); });
+  Row("stat", [] {
+    struct stat s;
+    Need(stat("/usr/bin/env", &s) == 0, "stat");
+  });
+  Row("stat-missing", [] {
+    struct stat s;
+    Need(stat("/usr/bin/no-such-file", &s) < 0, "stat");
+  });
   Row("fstat", [&] { Need(fstat(fd, &status) == 0, "fstat"); });
   Row("open-close", [] {
     int opened = open("/usr/bin/env", O_RDONLY);
@@ -124,7 +131,10 @@ int main(int argc, char** argv) {
     close(opened);
     Need(unlink(name.c_str()) == 0, "unlink");
   });
-  Row("raise", [] { signal(SIGUSR1, SIG_IGN); kill(getpid(), SIGUSR1); });
+  Row("raise", [] {
+    signal(SIGUSR1, SIG_IGN);
+    kill(getpid(), SIGUSR1);
+  });
   Row("fork-exec-wait", [] { ForkExecWait("/bin/true"); });
   close(fd);
   unlink(file.c_str());

@@ -5,7 +5,11 @@ namespace {
 thread_local BlockingHooks* t_hooks = nullptr;
 }
 
-BlockingHooks* CurrentBlockingHooks() { return t_hooks; }
-void SetBlockingHooks(BlockingHooks* hooks) { t_hooks = hooks; }
+BlockingHooks* CurrentBlockingHooks() {
+  return t_hooks;
+}
+void SetBlockingHooks(BlockingHooks* hooks) {
+  t_hooks = hooks;
+}
 
 }  // namespace usl

@@ -1,8 +1,8 @@
-// The kernel lock's way out. All kernel and VFS state is guarded by one lock, held by the thread that serves a call (see
-// ARCHITECTURE.md: one receiver serves faster than two). Code that is about to wait for the host for long (a copy-up of a
-// large file, an fsync, a blocking open) declares a BlockingScope around the wait: the thread gives up the lock and the
-// receiver's role, and has the lock again when the scope ends. Whoever opens a scope holds no reference into guarded
-// containers across it, and looks at guarded state anew afterwards.
+// The kernel lock's way out. All kernel and VFS state is guarded by one lock, held by the thread that serves a call
+// (see ARCHITECTURE.md: one receiver serves faster than two). Code that is about to wait for the host for long (a
+// copy-up of a large file, an fsync, a blocking open) declares a BlockingScope around the wait: the thread gives up the
+// lock and the receiver's role, and has the lock again when the scope ends. Whoever opens a scope holds no reference
+// into guarded containers across it, and looks at guarded state anew afterwards.
 #pragma once
 
 namespace usl {

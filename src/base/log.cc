@@ -34,9 +34,15 @@ std::string_view LevelName(LogLevel level) {
 
 }  // namespace
 
-void SetLogLevel(LogLevel level) { g_level = level; }
-LogLevel GetLogLevel() { return g_level.load(std::memory_order_relaxed); }
-void SetLogFd(int fd) { g_fd = fd; }
+void SetLogLevel(LogLevel level) {
+  g_level = level;
+}
+LogLevel GetLogLevel() {
+  return g_level.load(std::memory_order_relaxed);
+}
+void SetLogFd(int fd) {
+  g_fd = fd;
+}
 
 void LogLine(LogLevel level, std::string_view text) {
   std::string line = fmt::format("usl: {}: {}\n", LevelName(level), text);

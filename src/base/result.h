@@ -24,9 +24,15 @@ template <typename T = void>
 using Result = std::expected<T, Error>;
 
 // `return Fail(ENOENT);` in a function that returns any Result<T>.
-inline std::unexpected<Error> Fail(int code) { return std::unexpected(Error(code)); }
-inline std::unexpected<Error> Fail(Error error) { return std::unexpected(error); }
-inline std::unexpected<Error> FailErrno() { return std::unexpected(Error::FromErrno()); }
+inline std::unexpected<Error> Fail(int code) {
+  return std::unexpected(Error(code));
+}
+inline std::unexpected<Error> Fail(Error error) {
+  return std::unexpected(error);
+}
+inline std::unexpected<Error> FailErrno() {
+  return std::unexpected(Error::FromErrno());
+}
 
 // Kernel-internal errno values that a served call may answer with; the host kernel restarts or converts them
 // (include/linux/errno.h of Linux).
@@ -38,11 +44,11 @@ inline constexpr int kERESTARTNOHAND = 514;
 
 // Evaluates to the value of a Result, or returns its error from the enclosing function. A GNU statement expression:
 // both compilers that build USL have it, and it captures nothing of the enclosing scope.
-#define USL_TRY(expression)                                             \
-  ({                                                                    \
-    auto&& usl_try_result = (expression);                               \
+#define USL_TRY(expression)                                              \
+  ({                                                                     \
+    auto&& usl_try_result = (expression);                                \
     if (!usl_try_result) return std::unexpected(usl_try_result.error()); \
-    std::move(usl_try_result).value();                                  \
+    std::move(usl_try_result).value();                                   \
   })
 
 // The same for Result<void>.

@@ -12,7 +12,9 @@ bool Credentials::InEffectiveGroup(gid_t group) const {
   return group == egid || std::ranges::find(groups, group) != groups.end();
 }
 
-Credentials RootCredentials() { return Credentials{}; }
+Credentials RootCredentials() {
+  return Credentials{};
+}
 
 Credentials UserCredentials(uid_t uid, gid_t gid, std::vector<gid_t> groups) {
   Credentials credentials;

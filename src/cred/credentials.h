@@ -24,8 +24,8 @@ struct Credentials {
   CapabilitySet effective = kAllCapabilities;
   CapabilitySet bounding = kAllCapabilities;
   CapabilitySet ambient = 0;
-  uint32_t securebits = 0;     // SECBIT_*
-  bool no_new_privs = false;   // virtual: natively it is always set
+  uint32_t securebits = 0;    // SECBIT_*
+  bool no_new_privs = false;  // virtual: natively it is always set
 
   // `capability` is a CAP_* number.
   bool Has(int capability) const { return (effective >> capability) & 1; }

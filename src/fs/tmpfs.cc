@@ -30,8 +30,8 @@ uint64_t HalfOfMemory() {
   return static_cast<uint64_t>(info.totalram) * info.mem_unit / 2;
 }
 
-// Removes the directories of kernels that died. Their names tell the process, their locks whether somebody is left. Those of
-// `ending`, a process that is about to end, go whatever the locks say.
+// Removes the directories of kernels that died. Their names tell the process, their locks whether somebody is left.
+// Those of `ending`, a process that is about to end, go whatever the locks say.
 void RemoveLeftovers(const std::string& base, pid_t ending = 0) {
   UniqueFd directory(::open(base.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory) return;

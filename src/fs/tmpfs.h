@@ -32,8 +32,8 @@ struct TmpFsOptions {
 Result<Ref<vfs::FileSystem>> MakeTmpFs(const TmpFsOptions& options);
 
 // Removes the directories of this user's tmpfs whose kernel has ended without doing so (it was killed, or left by
-// _exit): for the supervisor, after its kernel's death. MakeTmpFs does it too. `ending` names a process that is about to
-// end and whose directories go with it, 0 = none: for a kernel that has lost its supervisor.
+// _exit): for the supervisor, after its kernel's death. MakeTmpFs does it too. `ending` names a process that is about
+// to end and whose directories go with it, 0 = none: for a kernel that has lost its supervisor.
 void RemoveTmpFsLeftovers(const std::string& fallback_directory, pid_t ending = 0);
 
 }  // namespace usl::fs

@@ -197,7 +197,9 @@ Result<std::string> VolFs::FindPath(int fd, vfs::Inode&) {
   return Fail(ENOENT);
 }
 
-bool VolFs::HasCached(const struct stat& status) const { return static_cast<bool>(FindInode(KeyOf(status))); }
+bool VolFs::HasCached(const struct stat& status) const {
+  return static_cast<bool>(FindInode(KeyOf(status)));
+}
 
 Ref<vfs::Inode> VolFs::FindByHostFile(int fd, const struct stat& status) {
   HostKey key = KeyOf(status);

@@ -55,7 +55,9 @@ EventLoop::EventLoop(Kernel& kernel, Mutex& lock)
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, timer_.get(), &event);
 }
 
-EventLoop::~EventLoop() { Stop(); }
+EventLoop::~EventLoop() {
+  Stop();
+}
 
 void EventLoop::Start() {
   thread_ = std::thread([this] { Run(); });

@@ -58,7 +58,8 @@ Result<ExecCredentials> CredentialsAfterExec(const cred::Credentials& before, co
   bool id_changed = after.euid != before.euid || after.egid != before.egid;
   bool is_set_id = after.euid != before.uid || after.egid != before.gid;
   if (has_file_capabilities || is_set_id) after.ambient = 0;
-  after.permitted = (from_file.permitted & before.bounding) | (from_file.inheritable & before.inheritable) | after.ambient;
+  after.permitted =
+      (from_file.permitted & before.bounding) | (from_file.inheritable & before.inheritable) | after.ambient;
   if (has_file_capabilities && file_capabilities->effective && (from_file.permitted & ~after.permitted) != 0) {
     return Fail(EPERM);
   }
@@ -69,8 +70,7 @@ Result<ExecCredentials> CredentialsAfterExec(const cred::Credentials& before, co
 
   bool gained = (after.permitted & ~before.permitted) != 0;
   result.privileged = id_changed || (gained && before.uid != 0);
-  result.secure = is_set_id ||
-                  (before.uid != 0 && (effective_bit || (after.permitted & ~after.ambient) != 0));
+  result.secure = is_set_id || (before.uid != 0 && (effective_bit || (after.permitted & ~after.ambient) != 0));
   return result;
 }
 

@@ -2,8 +2,8 @@
 
 #include <elf.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/random.h>
@@ -117,8 +117,10 @@ void ExecService::GiveUpGain(PendingExec& pending) {
 
 void ExecService::AddIdentity(PendingExec& pending) {
   const cred::Credentials& credentials = *pending.credentials;
-  const std::pair<uint64_t, uint64_t> entries[] = {{AT_UID, credentials.uid},   {AT_EUID, credentials.euid},
-                                                   {AT_GID, credentials.gid},   {AT_EGID, credentials.egid},
+  const std::pair<uint64_t, uint64_t> entries[] = {{AT_UID, credentials.uid},
+                                                   {AT_EUID, credentials.euid},
+                                                   {AT_GID, credentials.gid},
+                                                   {AT_EGID, credentials.egid},
                                                    {AT_SECURE, pending.secure ? 1u : 0u}};
   static_assert(std::size(entries) <= protocol::kMaxAuxPatches);
   for (auto [type, value] : entries) {
@@ -204,8 +206,7 @@ Result<Reply> ExecService::Execute(SyscallContext& context, Request request) {
   Process& process = context.process();
   process.pending_exec = USL_TRY(Prepare(context, request));
   const platform::Notification& notification = context.notification();
-  auto redirected =
-      platform::RedirectExec(kernel_.listener(), notification, pico_base_, request.argv, request.envp);
+  auto redirected = platform::RedirectExec(kernel_.listener(), notification, pico_base_, request.argv, request.envp);
   if (!redirected && redirected.error() == Error(EPERM)) {
     redirected = traced_.Redirect(kernel_.listener(), notification);
     if (!redirected && redirected.error() != Error(ESRCH)) {
@@ -228,8 +229,8 @@ Result<Reply> ExecService::Hypercall(SyscallContext& context) {
     return traced_.RestoreAfterStub(notification.tid);
   }
   Process& process = context.process();
-  // A sibling thread of a task between its stop and its exec may try to get the descriptors of an image that it could not
-  // read: only a new address space has no pico page.
+  // A sibling thread of a task between its stop and its exec may try to get the descriptors of an image that it could
+  // not read: only a new address space has no pico page.
   platform::GuestMemory memory(notification.tid);
   char byte;
   auto mapped = memory.Read(platform::GuestAddress(pico_base_), &byte, 1);
@@ -246,7 +247,8 @@ Result<Reply> ExecService::HandOver(SyscallContext& context, std::unique_ptr<Pen
   const platform::Listener& listener = kernel_.listener();
   Process& process = context.process();
   if (notification.args[2] != sizeof(protocol::ExecPlan)) return Fail(EINVAL);
-  if (pending->without_gain && (process.within_reach || platform::TracerOf(notification.tid) != 0)) GiveUpGain(*pending);
+  if (pending->without_gain && (process.within_reach || platform::TracerOf(notification.tid) != 0))
+    GiveUpGain(*pending);
   AddIdentity(*pending);
   protocol::ExecPlan& plan = *pending->plan;
   plan.pico_fd = USL_TRY(listener.AddFd(notification.id, pico_fd_, true));
@@ -286,6 +288,8 @@ Result<void> ExecService::PrepareFirst(Task& task, UniqueFd image, const std::st
   return {};
 }
 
-void ExecService::Forget(Process& process) { process.pending_exec.reset(); }
+void ExecService::Forget(Process& process) {
+  process.pending_exec.reset();
+}
 
 }  // namespace usl::kernel

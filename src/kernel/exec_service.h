@@ -1,6 +1,7 @@
 // execve(2): everything between a guest's call and its new program. ARCHITECTURE.md, "The way of one exec".
 //
-// 1. The notified execve is checked here by the guest's paths: permissions, set-id, `#!`, ELF, interpreter. The opened files,
+// 1. The notified execve is checked here by the guest's paths: permissions, set-id, `#!`, ELF, interpreter. The opened
+// files,
 //    the plan and the new credentials become the thread group's pending exec.
 // 2. The task is made to call execve(pico page) natively, which starts the loader with the caller's own argv and envp.
 // 3. The loader's hypercall is accepted only in an address space without pico page, so not from a sibling thread; the
@@ -43,10 +44,10 @@ class ExecService {
       : kernel_(kernel), pico_base_(pico_base), pico_fd_(pico_fd), traced_(pico_base) {}
 
   struct Request {
-    vfs::Path path;    // what to run, or empty and
-    UniqueFd native;   // ... an open host file of the guest without a place (fexecve of a memfd)
-    std::string name;  // as the caller named it: AT_EXECFN, the script's argument
-    bool through_fd = false;           // name is /dev/fd/N...: a script could not be opened again if the fd closes on exec
+    vfs::Path path;           // what to run, or empty and
+    UniqueFd native;          // ... an open host file of the guest without a place (fexecve of a memfd)
+    std::string name;         // as the caller named it: AT_EXECFN, the script's argument
+    bool through_fd = false;  // name is /dev/fd/N...: a script could not be opened again if the fd closes on exec
     bool close_on_exec = false;
     platform::GuestAddress argv, envp;
   };

@@ -1,4 +1,5 @@
-// A task's place in the file tree (struct fs_struct): shared by the tasks that CLONE_FS made, guarded by the kernel lock.
+// A task's place in the file tree (struct fs_struct): shared by the tasks that CLONE_FS made, guarded by the kernel
+// lock.
 #pragma once
 
 #include <sys/types.h>

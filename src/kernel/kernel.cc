@@ -74,7 +74,9 @@ void Kernel::Serve(platform::Listener listener) {
   ipc_.RemoveAll();
 }
 
-void Kernel::Stop() { workers_->Stop(); }
+void Kernel::Stop() {
+  workers_->Stop();
+}
 
 Result<Reply> Kernel::Dispatch(Task& task, const platform::Notification& notification) {
   if (trace_ && trace_allowed_(notification)) return Reply::ContinueByRegisters();
@@ -138,13 +140,17 @@ void Kernel::Park(const SyscallContext& context, ParkRequest request) {
   events_->Park(Ref<Task>(&context.task()), context.notification(), std::move(request));
 }
 
-void Kernel::Wake(uint64_t key) { events_->Wake(key); }
+void Kernel::Wake(uint64_t key) {
+  events_->Wake(key);
+}
 
 void Kernel::Watch(int fd, uint32_t events, std::function<void(uint32_t)> callback) {
   events_->Watch(fd, events, std::move(callback));
 }
 
-void Kernel::Unwatch(int fd) { events_->Unwatch(fd); }
+void Kernel::Unwatch(int fd) {
+  events_->Unwatch(fd);
+}
 
 void Kernel::OnExec(Process& process) {
   for (auto& callback : exec_callbacks_) callback(process);

@@ -33,8 +33,8 @@ struct KernelOptions {
   uint64_t pico_base = 0x10000;
   int pico_fd = -1;     // PicoPage::fd(), kept open by the caller
   bool network = true;  // false: no inet at all
-  // The host keeps guests from signalling and tracing whatever is outside their domain (Landlock with its scopes): only then
-  // may a call on the number of another process be continued, as that number could be used again meanwhile.
+  // The host keeps guests from signalling and tracing whatever is outside their domain (Landlock with its scopes): only
+  // then may a call on the number of another process be continued, as that number could be used again meanwhile.
   bool confined_by_host = false;
   std::string release;  // uname's release; empty = the host's
 };
@@ -43,8 +43,8 @@ struct KernelOptions {
 class TraceSink {
  public:
   virtual ~TraceSink() = default;
-  // After each call that the kernel saw. `result` is the value or -errno; `known` is false when the host carried the call
-  // out (then `result` says nothing); `nanoseconds` is the time that serving took.
+  // After each call that the kernel saw. `result` is the value or -errno; `known` is false when the host carried the
+  // call out (then `result` says nothing); `nanoseconds` is the time that serving took.
   virtual void OnCall(const Task& task, const platform::Notification& notification, bool known, int64_t result,
                       uint64_t nanoseconds) = 0;
   // Before it is served: arguments are still as the guest gave them (an exec replaces the memory).
@@ -70,8 +70,8 @@ class Kernel {
   IpcRegistry& ipc() { return ipc_; }
   MessageQueues& message_queues() { return message_queues_; }
   MountTypes& mount_types() { return mount_types_; }
-  // What a module above this one keeps for the life of the instance (net): a T, made from *this at the first use. Callbacks
-  // that it registers stay valid as long as the kernel.
+  // What a module above this one keeps for the life of the instance (net): a T, made from *this at the first use.
+  // Callbacks that it registers stay valid as long as the kernel.
   template <typename T>
   T& Extension() {
     std::shared_ptr<void>& slot = extensions_[typeid(T)];
@@ -81,11 +81,12 @@ class Kernel {
   // CLOCK_BOOTTIME seconds at which the instance started.
   double start_time() const { return start_time_; }
 
-  // Under a trace: `allowed(notification)` tells which calls the ordinary filter would have let pass; they are continued.
+  // Under a trace: `allowed(notification)` tells which calls the ordinary filter would have let pass; they are
+  // continued.
   void SetTrace(TraceSink* sink, std::function<bool(const platform::Notification&)> allowed);
 
-  // Serves until Stop() is called. Called once. Worker threads still sit in the host's kernel when it returns: the process
-  // then ends with _exit().
+  // Serves until Stop() is called. Called once. Worker threads still sit in the host's kernel when it returns: the
+  // process then ends with _exit().
   void Serve(platform::Listener listener);
   // Makes Serve return. From any thread.
   void Stop();
@@ -100,8 +101,8 @@ class Kernel {
   // Runs `callback` (kernel lock held) when `fd` is ready for the EPOLL* `events`, until Unwatch.
   void Watch(int fd, uint32_t events, std::function<void(uint32_t)> callback);
   void Unwatch(int fd);
-  // Guests' writes to files of /proc and /sys are native and applied afterwards: before each served call at the latest, so
-  // that no call sees what was before the write. `watcher` outlives the kernel; null for none.
+  // Guests' writes to files of /proc and /sys are native and applied afterwards: before each served call at the latest,
+  // so that no call sees what was before the write. `watcher` outlives the kernel; null for none.
   void SetWriteWatcher(fs::WriteWatcher* watcher) { write_watcher_ = watcher; }
 
   // `callback` runs with the kernel lock held after a process ended, or (OnExecDone) executed a new program.

@@ -1,6 +1,6 @@
 // Served calls that must wait (a FIFO's other end, connect, a full socket). They never occupy the receiver: the call is
-// parked, and answered by the event loop when its condition holds, when a signal arrives (ERESTARTSYS, as Linux), when its
-// time is up, or when its task dies.
+// parked, and answered by the event loop when its condition holds, when a signal arrives (ERESTARTSYS, as Linux), when
+// its time is up, or when its task dies.
 #pragma once
 
 #include <chrono>

@@ -14,7 +14,8 @@
 namespace usl::kernel {
 namespace {
 
-// As the numbers of the initial namespaces in include/linux/proc_ns.h of Linux; mount and uts namespaces have their own.
+// As the numbers of the initial namespaces in include/linux/proc_ns.h of Linux; mount and uts namespaces have their
+// own.
 uint64_t InitialNamespace(fs::ProcNamespace kind) {
   switch (kind) {
     case fs::ProcNamespace::kTime: return 0xEFFFFFFA;
@@ -39,7 +40,9 @@ std::vector<pid_t> KernelProcSource::Processes() {
   return pids;
 }
 
-bool KernelProcSource::HasProcess(pid_t pid) { return static_cast<bool>(kernel_.tasks().FindProcess(pid)); }
+bool KernelProcSource::HasProcess(pid_t pid) {
+  return static_cast<bool>(kernel_.tasks().FindProcess(pid));
+}
 
 pid_t KernelProcSource::InitPid() {
   const Ref<Process>& init = kernel_.tasks().init();
@@ -64,8 +67,8 @@ std::optional<fs::ProcProcess> KernelProcSource::Find(pid_t pid, pid_t tid) {
   result.root = task->fs()->root;
   result.umask = task->fs()->umask;
   result.dumpable = process->dumpable;
-  // A debugger reaches the memory of an ordinary program from its exec on; that of one which gains rights nobody does, nor
-  // that of init, which is USL's own.
+  // A debugger reaches the memory of an ordinary program from its exec on; that of one which gains rights nobody does,
+  // nor that of init, which is USL's own.
   result.exec_pending =
       process == kernel_.tasks().init() || (process->pending_exec && !process->pending_exec->dumpable);
   result.seccomp_mode = process->seccomp_mode;

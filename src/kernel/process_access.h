@@ -17,14 +17,16 @@ namespace usl::kernel {
 Result<Ref<Task>> TaskByPid(Kernel& kernel, Task& caller, pid_t pid);
 // The same for a process (a thread group leader's number). ESRCH.
 Result<Ref<Process>> ProcessByPid(Kernel& kernel, pid_t pid);
-// The credentials of a process: its leader's. Root's for one that cannot be found any more, so that nobody may touch it.
+// The credentials of a process: its leader's. Root's for one that cannot be found any more, so that nobody may touch
+// it.
 cred::CredentialsRef CredentialsOf(Kernel& kernel, const Process& process);
 
 // kill(2): EPERM. `signal` matters for SIGCONT within a session.
 Result<void> CheckSignal(Kernel& kernel, Task& sender, const Process& target, int signal);
 // ptrace_may_access with PTRACE_MODE_ATTACH_REALCREDS: EPERM.
 Result<void> CheckTrace(Kernel& kernel, Task& caller, const Process& target);
-// Changing the scheduling of another: same effective user as the target's real or effective one, or CAP_SYS_NICE. EPERM.
+// Changing the scheduling of another: same effective user as the target's real or effective one, or CAP_SYS_NICE.
+// EPERM.
 Result<void> CheckSchedule(Kernel& kernel, Task& caller, const Process& target);
 
 // The instance's processes whose process group is `group`.

@@ -8,7 +8,9 @@
 
 namespace usl::kernel {
 
-vfs::Vfs& SyscallContext::vfs() const { return kernel_.vfs(); }
+vfs::Vfs& SyscallContext::vfs() const {
+  return kernel_.vfs();
+}
 
 Result<std::string> SyscallContext::PathArg(int index) const {
   return memory().ReadString(AddressArg(index), PATH_MAX - 1);
@@ -36,8 +38,8 @@ Result<vfs::Path> SyscallContext::DirectoryArg(int index) const {
 }
 
 Result<UniqueFd> SyscallContext::DuplicateFd(int guest_fd) const {
-  // A descriptor table may be the thread's own (clone without CLONE_FILES): pidfd_getfd looks at the leader's, so ask for
-  // the thread itself where it is not the leader.
+  // A descriptor table may be the thread's own (clone without CLONE_FILES): pidfd_getfd looks at the leader's, so ask
+  // for the thread itself where it is not the leader.
   return kernel_.DuplicateGuestFd(task_, guest_fd);
 }
 

@@ -60,7 +60,9 @@ class SyscallContext {
   const cred::Credentials& credentials() const { return task_.credentials(); }
   const platform::Notification& notification() const { return notification_; }
   // The caller's memory, by the thread itself: a leader that has exited has none.
-  platform::GuestMemory memory() const { return platform::GuestMemory(task_.tid(), task_.process().MemoryForReading(task_.tid())); }
+  platform::GuestMemory memory() const {
+    return platform::GuestMemory(task_.tid(), task_.process().MemoryForReading(task_.tid()));
+  }
   vfs::Vfs& vfs() const;
 
   uint64_t Arg(int index) const { return notification_.args[index]; }

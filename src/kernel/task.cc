@@ -8,7 +8,9 @@
 
 namespace usl::kernel {
 
-bool Task::IsLeader() const { return tid_ == process_->pid(); }
+bool Task::IsLeader() const {
+  return tid_ == process_->pid();
+}
 
 Ref<FsContext> FsContext::Clone() const {
   auto copy = MakeRef<FsContext>();
@@ -23,7 +25,9 @@ Process::Process(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)
 
 Process::~Process() = default;
 
-bool Process::IsAlive() const { return syscall(SYS_pidfd_send_signal, pidfd_.get(), 0, nullptr, 0) == 0; }
+bool Process::IsAlive() const {
+  return syscall(SYS_pidfd_send_signal, pidfd_.get(), 0, nullptr, 0) == 0;
+}
 
 const platform::MemoryFile* Process::MemoryForReading(pid_t tid) {
   if (!memory_file_) {

@@ -1,5 +1,6 @@
-// Guest threads (Task) and processes (Process, a thread group). The host has the truth about their life, parents, groups
-// and signals; these records keep only what the host does not: identity, file tree, names. Guarded by the kernel lock.
+// Guest threads (Task) and processes (Process, a thread group). The host has the truth about their life, parents,
+// groups and signals; these records keep only what the host does not: identity, file tree, names. Guarded by the kernel
+// lock.
 #pragma once
 
 #include <sys/resource.h>
@@ -88,8 +89,8 @@ class Process : public RefCounted {
   std::shared_ptr<const Program> program;
   Ref<UtsNames> uts;
   bool dumpable = true;  // PR_SET_DUMPABLE is virtual: natively it stays on, or the kernel could not read the memory
-  // Another process was allowed to trace it or to reach its memory, by a call that the host carries out at some time after
-  // the check: it may be in that one's hands at any time, and gains no rights by exec any more.
+  // Another process was allowed to trace it or to reach its memory, by a call that the host carries out at some time
+  // after the check: it may be in that one's hands at any time, and gains no rights by exec any more.
   bool within_reach = false;
   bool keep_capabilities = false;  // PR_SET_KEEPCAPS
   bool child_subreaper = false;    // natively set too; kept for PR_GET
@@ -97,7 +98,8 @@ class Process : public RefCounted {
   int parent_death_signal = 0;
   int seccomp_mode = 0;  // of the guest's own filters: 0 or 2
   unsigned guest_filters = 0;
-  // Virtual limits: set where the host's value is not the guest's (RLIMIT_CORE, RLIMIT_LOCKS, raised beyond the host's).
+  // Virtual limits: set where the host's value is not the guest's (RLIMIT_CORE, RLIMIT_LOCKS, raised beyond the
+  // host's).
   std::array<std::optional<rlimit>, RLIM_NLIMITS> limits;
 
   // The leader's, set when the process has ended: messages that it sent may still be read.

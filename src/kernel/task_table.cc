@@ -15,8 +15,8 @@
 namespace usl::kernel {
 namespace {
 
-// The flags that change what a child starts with. A thread is told by its thread group, so CLONE_THREAD is kept only for one
-// that gets a descriptor table of its own.
+// The flags that change what a child starts with. A thread is told by its thread group, so CLONE_THREAD is kept only
+// for one that gets a descriptor table of its own.
 uint64_t InheritanceFlags(uint64_t flags) {
   uint64_t kept = flags & (CLONE_FS | CLONE_PARENT);
   if ((flags & (CLONE_THREAD | CLONE_FILES)) == CLONE_THREAD) kept |= CLONE_THREAD;

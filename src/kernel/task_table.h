@@ -1,9 +1,10 @@
-// All guest processes and threads that have made a served call, and how an unknown thread id is matched with its parent.
+// All guest processes and threads that have made a served call, and how an unknown thread id is matched with its
+// parent.
 //
 // A fork is noted before the host carries it out: the state that the child starts with is frozen under a token, which
-// stands in the parent's soft RLIMIT_LOCKS, where the child inherits it (platform/task_token.h). The first served call of an
-// unknown tid reads its token and so finds its process (a thread) or its parent's frozen state (a child). Forks without a
-// change of state share one token, so fork costs no extra host call. Guarded by the kernel lock.
+// stands in the parent's soft RLIMIT_LOCKS, where the child inherits it (platform/task_token.h). The first served call
+// of an unknown tid reads its token and so finds its process (a thread) or its parent's frozen state (a child). Forks
+// without a change of state share one token, so fork costs no extra host call. Guarded by the kernel lock.
 #pragma once
 
 #include <sys/types.h>
@@ -24,8 +25,8 @@ struct ForkState {
   Ref<Process> process;  // the one that forks
   uint64_t flags = 0;    // CLONE_FS, CLONE_PARENT; CLONE_THREAD for a thread without CLONE_FILES
   cred::CredentialsRef credentials;
-  Ref<FsContext> fs;            // the parent's own
-  vfs::Path root, cwd;          // and its content at the fork, for children without CLONE_FS
+  Ref<FsContext> fs;    // the parent's own
+  vfs::Path root, cwd;  // and its content at the fork, for children without CLONE_FS
   mode_t umask = 022;
   Ref<vfs::MountNamespace> mounts;
   Ref<UtsNames> uts;
@@ -46,15 +47,17 @@ class TaskTable {
 
   // The first process, before it makes a call. ESRCH.
   Result<Ref<Task>> AddFirst(pid_t pid, cred::Credentials credentials, Ref<FsContext> fs, Ref<UtsNames> uts);
-  // The task behind a notification of `tid`, which must be waiting in it: a record whose process or thread died is replaced,
-  // an unknown tid is matched. ESRCH: no process of this instance.
+  // The task behind a notification of `tid`, which must be waiting in it: a record whose process or thread died is
+  // replaced, an unknown tid is matched. ESRCH: no process of this instance.
   Result<Ref<Task>> Resolve(pid_t tid);
-  // A record by number, checked to be alive; null for what is no process (thread) of this instance. Matches unknown ones.
+  // A record by number, checked to be alive; null for what is no process (thread) of this instance. Matches unknown
+  // ones.
   Ref<Task> FindTask(pid_t tid);
   Ref<Process> FindProcess(pid_t pid);
   // Before a fork of `task` with CLONE_* `flags` goes on: freezes the state and sets the token.
   Result<void> PrepareFork(Task& task, uint64_t flags);
-  // Any served call of another process must not see stale thread records after an exec: the leader is the only one left.
+  // Any served call of another process must not see stale thread records after an exec: the leader is the only one
+  // left.
   Ref<Task> KeepOnlyLeader(Process& process, cred::CredentialsRef credentials, Ref<FsContext> fs);
   // The record of a process that has ended, as its watched pidfd tells; null if it was replaced already.
   Ref<Process> FindEnded(pid_t pid, int pidfd) const;

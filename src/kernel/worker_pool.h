@@ -1,6 +1,6 @@
-// The threads that receive and serve calls. One holds the receiver's role: it receives, serves under the kernel lock, and
-// receives again. Only when its handler is about to wait for the host (BlockingScope) it hands role and lock on, and a
-// spare thread goes on receiving; a second receiver would halve the rate of served calls (platform/README.md).
+// The threads that receive and serve calls. One holds the receiver's role: it receives, serves under the kernel lock,
+// and receives again. Only when its handler is about to wait for the host (BlockingScope) it hands role and lock on,
+// and a spare thread goes on receiving; a second receiver would halve the rate of served calls (platform/README.md).
 #pragma once
 
 #include <pthread.h>

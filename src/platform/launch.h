@@ -20,9 +20,9 @@ namespace usl::platform {
 
 struct LaunchOptions {
   const PicoPage* pico = nullptr;
-  std::vector<sock_filter> filter;  // see filter.h
+  std::vector<sock_filter> filter;   // see filter.h
   bool filter_notifies_all = false;  // it was built with FilterOptions::trace_all
-  std::vector<std::string> argv;    // handed to the loader; the kernel's exec plan may change them
+  std::vector<std::string> argv;     // handed to the loader; the kernel's exec plan may change them
   std::vector<std::string> envp;
   std::array<int, 3> stdio{0, 1, 2};  // host fds that become 0, 1, 2; -1 = /dev/null
   std::string empty_dir = "/";        // native working directory (RuntimeDir::EmptyPath)

@@ -1,7 +1,7 @@
 // What the kernel tells the loader about the image that it is to start: the answer to the loader's one hypercall.
 //
-// The way of an exec (ARCHITECTURE.md tells it whole): the guest's execve notifies; the kernel checks it, opens the image
-// and its interpreter by the guest's paths, keeps them as the thread group's pending exec and makes the task call
+// The way of an exec (ARCHITECTURE.md tells it whole): the guest's execve notifies; the kernel checks it, opens the
+// image and its interpreter by the guest's paths, keeps them as the thread group's pending exec and makes the task call
 // execve(pico page, argv, envp) natively, which starts the loader. The loader makes the hypercall
 //     execve(kPicoBase + kHypercallOffset, &plan, sizeof plan)
 // an execve because a guest's own seccomp filter that let the exec pass lets this pass too. The kernel answers with the
@@ -16,17 +16,17 @@ namespace usl::protocol {
 
 inline constexpr uint32_t kExecPlanVersion = 1;
 
-// Default address of the pico page: the lowest mappable one under vm.mmap_min_addr's default. The loader learns the real
-// one from the hexadecimal digits behind the last '-' of its own path (AT_EXECFN), e.g. ".../loader-10000".
+// Default address of the pico page: the lowest mappable one under vm.mmap_min_addr's default. The loader learns the
+// real one from the hexadecimal digits behind the last '-' of its own path (AT_EXECFN), e.g. ".../loader-10000".
 inline constexpr uint64_t kDefaultPicoBase = 0x10000;
 inline constexpr uint64_t kPicoSize = 0x1000;
 // Offsets in the pico page. The page starts with the loader's absolute host path, NUL-terminated.
 inline constexpr uint64_t kPicoPathMax = 0x400;
-inline constexpr uint64_t kPicoStubOffset = 0x800;  // exec stub for tasks that a guest debugger traces
+inline constexpr uint64_t kPicoStubOffset = 0x800;   // exec stub for tasks that a guest debugger traces
 inline constexpr uint64_t kPicoLeaveOffset = 0xC00;  // munmap(rdi, rsi); clear registers; rsp = rbp; jump to rbx
 inline constexpr uint64_t kHypercallOffset = 0xFF8;  // first argument of the hypercall: never a readable path
 
-inline constexpr int kMaxSegments = 32;     // PT_LOADs for each image; more is ENOEXEC
+inline constexpr int kMaxSegments = 32;  // PT_LOADs for each image; more is ENOEXEC
 inline constexpr int kMaxAuxPatches = 16;
 inline constexpr int kMaxPrefixArgs = 16;   // arguments put in front, for scripts (nested `#!` and binfmt_misc)
 inline constexpr int kPlanStrings = 12288;  // execfn and prefix arguments, each NUL-terminated
@@ -44,15 +44,15 @@ struct ExecSegment {
 };
 
 struct ExecImage {
-  int32_t fd;              // donated; the loader closes it; -1 = no image
+  int32_t fd;  // donated; the loader closes it; -1 = no image
   uint32_t segment_count;
-  uint64_t fixed;          // 1: ET_EXEC, addresses are absolute; 0: the loader chooses a base
-  uint64_t hint;           // wanted base of a position-independent image; 0 = anywhere
-  uint64_t alignment;      // of the base, a power of two >= 4096
-  uint64_t span_start;     // lowest page of all segments (relative)
-  uint64_t span_end;       // highest (relative)
-  uint64_t entry;          // relative; the loader adds the base
-  uint64_t phdr;           // relative address of the program headers in memory; 0 = not mapped
+  uint64_t fixed;       // 1: ET_EXEC, addresses are absolute; 0: the loader chooses a base
+  uint64_t hint;        // wanted base of a position-independent image; 0 = anywhere
+  uint64_t alignment;   // of the base, a power of two >= 4096
+  uint64_t span_start;  // lowest page of all segments (relative)
+  uint64_t span_end;    // highest (relative)
+  uint64_t entry;       // relative; the loader adds the base
+  uint64_t phdr;        // relative address of the program headers in memory; 0 = not mapped
   uint64_t phnum;
   ExecSegment segments[kMaxSegments];
 };
@@ -71,15 +71,15 @@ struct ExecPlan {
   uint32_t flags;
   int32_t pico_fd;  // donated; mapped MAP_SHARED|MAP_FIXED_NOREPLACE, PROT_READ|PROT_EXEC at the pico base, then closed
   uint32_t aux_count;
-  uint32_t prefix_count;       // arguments put in front of argv
-  uint32_t drop_count;         // arguments dropped from the front of argv first (1 for scripts: argv[0]), if present
-  uint32_t strings_size;       // bytes used of `strings`
-  uint32_t execfn_offset;      // AT_EXECFN, in `strings`
+  uint32_t prefix_count;   // arguments put in front of argv
+  uint32_t drop_count;     // arguments dropped from the front of argv first (1 for scripts: argv[0]), if present
+  uint32_t strings_size;   // bytes used of `strings`
+  uint32_t execfn_offset;  // AT_EXECFN, in `strings`
   uint32_t prefix_offsets[kMaxPrefixArgs];
-  char comm[16];               // NUL-terminated; set with PR_SET_NAME
+  char comm[16];  // NUL-terminated; set with PR_SET_NAME
   AuxPatch aux[kMaxAuxPatches];
-  ExecImage image;             // the program (or a script's interpreter)
-  ExecImage interpreter;       // its PT_INTERP
+  ExecImage image;        // the program (or a script's interpreter)
+  ExecImage interpreter;  // its PT_INTERP
   char strings[kPlanStrings];
 };
 static_assert(sizeof(ExecSegment) == 56);

@@ -1,7 +1,7 @@
-// ordinary_user [UID:GID] CMD [ARG...]: runs CMD as an ordinary user of a locked-down machine, as USL's tests do: no root, no
-// capabilities, no supplementary groups, no new privileges and, by a seccomp filter of its own, no user namespaces (as with
-// user.max_user_namespaces = 0, which would need root and change the whole machine). Without UID:GID the caller stays who
-// it is; then it must not be root.
+// ordinary_user [UID:GID] CMD [ARG...]: runs CMD as an ordinary user of a locked-down machine, as USL's tests do: no
+// root, no capabilities, no supplementary groups, no new privileges and, by a seccomp filter of its own, no user
+// namespaces (as with user.max_user_namespaces = 0, which would need root and change the whole machine). Without
+// UID:GID the caller stays who it is; then it must not be root.
 #include <errno.h>
 #include <grp.h>
 #include <linux/audit.h>
@@ -48,7 +48,8 @@ int main(int argc, char** argv) {
   unsigned uid = 0, gid = 0;
   if (argc > at && sscanf(argv[at], "%u:%u", &uid, &gid) == 2) {
     ++at;
-    if (uid != getuid() && (setgroups(0, nullptr) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)) {
+    if (uid != getuid() &&
+        (setgroups(0, nullptr) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)) {
       Die("cannot become that user");
     }
   }
