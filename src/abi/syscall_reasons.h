@@ -49,8 +49,6 @@
 #define WHY_CLOCK "The host's clock cannot be set: EPERM; reading it works."
 #define WHY_SYNC "It flushes the instance's own file systems, not the whole host."
 #define WHY_MOUNTS "The mount table is the instance's own."
-#define WHY_NEW_MOUNT \
-  "The newer mount calls cover what the instance's mount table knows; the rest gives ENOSYS or EINVAL."
 #define WHY_NO_SWAP "Swapping is the host's: EPERM."
 #define WHY_IPC_KEY "Keys are the instance's; the host object is made private."
 #define WHY_IPC_CONTROL "The structure is in memory, and owner and mode are the guest's."
@@ -61,6 +59,7 @@
 #define WHY_NAMES "Names of AF_UNIX and netlink sockets are the guest's."
 
 // Refused.
+#define WHY_NEW_MOUNT "As in a kernel before Linux 5.2, on which programs use mount(2)."
 #define WHY_GONE "Linux has removed it or never had it on x86-64."
 #define WHY_HARDWARE "It would reach the host's hardware or kernel."
 #define WHY_MODULES "Modules belong to the host's kernel."

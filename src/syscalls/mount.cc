@@ -133,36 +133,4 @@ Result<Reply> sys_pivot_root(SyscallContext& context) {
   return 0;
 }
 
-// The calls of Linux 5.2 and later: as in a kernel without them, on which programs use mount(2).
-Result<Reply> sys_open_tree(SyscallContext&) {
-  return Fail(ENOSYS);
-}
-Result<Reply> sys_open_tree_attr(SyscallContext&) {
-  return Fail(ENOSYS);
-}
-Result<Reply> sys_move_mount(SyscallContext&) {
-  return Fail(ENOSYS);
-}
-Result<Reply> sys_fsopen(SyscallContext&) {
-  return Fail(ENOSYS);
-}
-Result<Reply> sys_fsconfig(SyscallContext&) {
-  return Fail(ENOSYS);
-}
-Result<Reply> sys_fsmount(SyscallContext&) {
-  return Fail(ENOSYS);
-}
-Result<Reply> sys_fspick(SyscallContext&) {
-  return Fail(ENOSYS);
-}
-Result<Reply> sys_mount_setattr(SyscallContext&) {
-  return Fail(ENOSYS);
-}
-Result<Reply> sys_statmount(SyscallContext&) {
-  return Fail(ENOSYS);
-}
-Result<Reply> sys_listmount(SyscallContext&) {
-  return Fail(ENOSYS);
-}
-
 }  // namespace usl::syscalls
