@@ -1,5 +1,6 @@
-// How system calls change credentials: setuid(2) and its family, setgroups(2), capset(2), with the changes of capabilities
-// that go along (capabilities(7), "Effect of user ID changes on capabilities"). Pure functions: old value in, new value out.
+// How system calls change credentials: setuid(2) and its family, setgroups(2), capset(2), with the changes of
+// capabilities that go along (capabilities(7), "Effect of user ID changes on capabilities"). Pure functions: old value
+// in, new value out.
 #pragma once
 
 #include <sys/types.h>
@@ -14,8 +15,8 @@ namespace usl::cred {
 // "Leave this id as it is" in the calls that set several.
 inline constexpr uid_t kKeepId = static_cast<uid_t>(-1);
 
-// setuid(2), setreuid(2), setresuid(2). `keep_capabilities`: the caller has PR_SET_KEEPCAPS. EINVAL for the id -1 where it
-// means nothing; EPERM.
+// setuid(2), setreuid(2), setresuid(2). `keep_capabilities`: the caller has PR_SET_KEEPCAPS. EINVAL for the id -1 where
+// it means nothing; EPERM.
 Result<Credentials> SetUid(const Credentials& old, uid_t uid, bool keep_capabilities);
 Result<Credentials> SetReuid(const Credentials& old, uid_t real, uid_t effective, bool keep_capabilities);
 Result<Credentials> SetResuid(const Credentials& old, uid_t real, uid_t effective, uid_t saved, bool keep_capabilities);
