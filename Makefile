@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build all run test test-full bench lint docs install dist deb clean
+.PHONY: help deps build all run test test-full bench lint format docs install dist deb clean
 
 help:
 	@echo "make run        install what is missing, build, and open a root shell in a copy-on-write view of this machine"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-full  the same with the long tests too"
 	@echo "make bench      run the benchmarks and write docs/benchmarks.md"
 	@echo "make lint       formatting, clang-tidy, dependency direction, file sizes, generated docs"
+	@echo "make format     lay out all sources as lint wants them"
 	@echo "make docs       write the generated pages anew (docs/compatibility.md, docs/man/usl.1)"
 	@echo "make install    install to PREFIX=$(PREFIX) (DESTDIR is honoured)"
 	@echo "make dist deb   a tarball of the static executable; a Debian package; both in dist/"
@@ -58,6 +59,10 @@ lint:
 	@scripts/deps.sh build lint
 	@$(MAKE) --no-print-directory all
 	scripts/lint.sh $(BUILD)
+
+format:
+	@scripts/deps.sh lint
+	git ls-files '*.cc' '*.h' '*.c' | xargs clang-format-14 -i
 
 docs: all
 	scripts/docs.sh $(BUILD)
