@@ -302,7 +302,7 @@ TEST_F(PathWalkTest, MagicLinkToNativeObject) {
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
   UniqueFd reader(ends[0]), writer(ends[1]);
   Symlink("/pipe", "pipe:[5]");
-  InodeAt("/pipe").follow = [&](Path&) -> Result<UniqueFd> { return UniqueFd(::dup(reader.get())); };
+  InodeAt("/pipe").follow = [&](Path&) -> Result<UniqueFd> { return UniqueFd(::dup(writer.get())); };
   auto found = vfs_->Walk(As(alice_), At("/pipe"), 0);
   ASSERT_THAT(found, Succeeds());
   EXPECT_EQ(found->inode()->type(), uint32_t{S_IFIFO});
@@ -316,6 +316,7 @@ TEST_F(PathWalkTest, MagicLinkToNativeObject) {
   ASSERT_EQ(::write(opened->fd.get(), "x", 1), 1);
   char byte;
   EXPECT_EQ(::read(reader.get(), &byte, 1), 1);
+  EXPECT_THAT(Open(alice_, "/pipe", O_RDONLY), FailsWith(EACCES)) << "the other end was not given";
 }
 
 TEST_F(PathWalkTest, ReopeningAHostFileGivesNoMoreRights) {
