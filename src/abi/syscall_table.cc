@@ -37,7 +37,7 @@ constexpr SyscallRow kTable[] = {
 // number fits, as an access out of bounds does not compile.
 constexpr auto kIndex = [] {
   std::array<uint16_t, kSyscallLimit> index{};
-  for (uint16_t i = 0; i < std::size(kTable); ++i) index[kTable[i].nr] = i + 1;
+  for (size_t i = 0; i < std::size(kTable); ++i) index[kTable[i].nr] = static_cast<uint16_t>(i + 1);
   return index;
 }();
 

@@ -39,6 +39,7 @@ class WorkerPool::Worker : public BlockingHooks {
   }
 
   void EnterBlocking() override {
+    if (depth_++ > 0) return;  // a scope within a scope: lock and role are given up already
     if (has_role_) {
       bool spare = pool_.spare_.load() > 0;
       if (!spare && pool_.total_.load() < kMaxWorkers) {
@@ -52,11 +53,14 @@ class WorkerPool::Worker : public BlockingHooks {
     }
     pool_.kernel_.lock().Unlock();
   }
-  void LeaveBlocking() override { pool_.kernel_.lock().Lock(); }
+  void LeaveBlocking() override {
+    if (--depth_ == 0) pool_.kernel_.lock().Lock();
+  }
 
  private:
   WorkerPool& pool_;
   bool has_role_ = false;
+  int depth_ = 0;
 };
 
 void WorkerPool::StartWorker() {

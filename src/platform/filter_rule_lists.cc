@@ -170,12 +170,11 @@ std::vector<SocketOptions> GettableSocketOptions() {
 // F_SETSIG and F_GETOWN are harmless as the owner is checked when it is set. Refused: F_SETLEASE (a lease makes the
 // kernel's own opens wait), F_NOTIFY (it works on donated directories), F_GETOWNER_UIDS (host ids).
 std::vector<uint32_t> NativeFcntlCommands() {
-  return {F_GETFL,           F_SETFL,       F_GETFD,       F_SETFD,       F_DUPFD_CLOEXEC,
-          F_DUPFD,           F_SETLK,       F_GETLK,       F_SETLKW,      F_OFD_SETLK,
-          F_OFD_GETLK,       F_OFD_SETLKW,  F_SETPIPE_SZ,  F_GETPIPE_SZ,  F_ADD_SEALS,
-          F_GET_SEALS,       F_GETOWN,      F_GETOWN_EX,   F_SETSIG,      F_GETSIG,
-          F_GETLEASE,        F_DUPFD_QUERY, F_GET_RW_HINT, F_SET_RW_HINT, F_GET_FILE_RW_HINT,
-          F_SET_FILE_RW_HINT};
+  return {F_GETFL,       F_GETFD,       F_SETFD,       F_DUPFD_CLOEXEC,    F_DUPFD,
+          F_SETLK,       F_GETLK,       F_SETLKW,      F_OFD_SETLK,        F_OFD_GETLK,
+          F_OFD_SETLKW,  F_SETPIPE_SZ,  F_GETPIPE_SZ,  F_ADD_SEALS,        F_GET_SEALS,
+          F_GETOWN,      F_GETOWN_EX,   F_SETSIG,      F_GETSIG,           F_GETLEASE,
+          F_DUPFD_QUERY, F_GET_RW_HINT, F_SET_RW_HINT, F_GET_FILE_RW_HINT, F_SET_FILE_RW_HINT};
 }
 
 std::vector<uint32_t> ServedFcntlCommands() {
@@ -227,7 +226,6 @@ std::vector<uint32_t> NativeIoctlRequests() {
           TIOCSIG,
           TIOCGDEV,
           TIOCGLCKTRMIOS,
-          FIOASYNC,
           FIOQSIZE,
           FIGETBSZ,
           FICLONE,
@@ -245,8 +243,8 @@ std::vector<uint32_t> NativeIoctlRequests() {
 
 // Owners (a pid in memory), controlling terminals, and file flags, which work on a read-only fd.
 std::vector<uint32_t> ServedIoctlRequests() {
-  return {TIOCSCTTY,         TIOCGPTPEER, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR,
-          FS_IOC_GETVERSION, FIOSETOWN,   SIOCSPGRP,       FIOGETOWN,       SIOCGPGRP};
+  return {FIOASYNC,          TIOCSCTTY,         TIOCGPTPEER, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR,
+          FS_IOC_FSSETXATTR, FS_IOC_GETVERSION, FIOSETOWN,   SIOCSPGRP,       FIOGETOWN,       SIOCGPGRP};
 }
 
 std::vector<uint32_t> NativePrctlOptions() {

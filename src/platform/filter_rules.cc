@@ -2,6 +2,7 @@
 
 #include <asm/mman.h>
 #include <asm/prctl.h>
+#include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <linux/personality.h>
 #include <linux/prctl.h>
@@ -140,8 +141,12 @@ void AddSocketRules(std::vector<FilterRule>& rules, const FilterOptions& options
 }
 
 void AddFdRules(std::vector<FilterRule>& rules) {
+  // O_ASYNC on a terminal without an owner would make its foreground group the owner, which may be the host's.
   rules.push_back({SYS_fcntl,
-                   {{{OneOf(1, NativeFcntlCommands())}, kAllow}, {{OneOf(1, ServedFcntlCommands())}, kNotify}},
+                   {{{Is(1, F_SETFL), HasNoBit(2, FASYNC)}, kAllow},
+                    {{Is(1, F_SETFL)}, kNotify},
+                    {{OneOf(1, NativeFcntlCommands())}, kAllow},
+                    {{OneOf(1, ServedFcntlCommands())}, kNotify}},
                    Refuse(EINVAL)});
   rules.push_back({SYS_ioctl,
                    {{{OneOf(1, NativeIoctlRequests())}, kAllow},
