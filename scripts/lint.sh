@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every check that is not a test: scripts/lint.sh BUILD. Prints one line for each, and "N passed, N failed" last.
+# Every check that is not a test: scripts/lint.sh BUILD. Prints one line for each, and "lint: N passed, N failed" last.
 set -u
 build=$1
 passed=0
@@ -31,5 +31,5 @@ check "dependency direction" python3 tools/check_dependencies.py
 check "file sizes" python3 tools/check_file_size.py
 check "generated pages" scripts/docs.sh "$build" --check
 check "clang-tidy-19" python3 tools/run_clang_tidy.py "$build"
-echo "$passed passed, $failed failed"
+echo "lint: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the tests of a build directory: scripts/test.sh BUILD [ctest options]. The result is left as JUnit in
-# BUILD/ctest.xml, and "N passed, N failed" is the last line.
+# BUILD/ctest.xml, and "tests: N passed, N failed" is the last line.
 set -eu
 build=$1
 shift

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints "N passed, N failed[, N skipped]" of a JUnit file that ctest wrote."""
+"""Prints "tests: N passed, N failed[, N skipped]" of a JUnit file that ctest wrote."""
 import sys
 import xml.etree.ElementTree as ElementTree
 
@@ -9,7 +9,7 @@ def main():
     total = int(suite.get("tests", "0"))
     failed = int(suite.get("failures", "0")) + int(suite.get("errors", "0"))
     skipped = int(suite.get("skipped", "0")) + int(suite.get("disabled", "0"))
-    line = f"{total - failed - skipped} passed, {failed} failed"
+    line = f"tests: {total - failed - skipped} passed, {failed} failed"
     print(line + (f", {skipped} skipped" if skipped else ""))
 
 
