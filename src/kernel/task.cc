@@ -1,5 +1,6 @@
 #include "kernel/task.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
