@@ -9,6 +9,7 @@ a figure is the median of the rounds.
 """
 import argparse
 import datetime
+import json
 import math
 import os
 import pathlib
@@ -22,6 +23,7 @@ import time
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
 UID = 1000
+DEVICES = ["/dev/null", "/dev/urandom"]
 
 MACRO = {
     "python start": "python3 -c pass",
@@ -46,15 +48,15 @@ X
 # does not count.
 DRIVER = r"""
 import subprocess, sys, time, json, os
-setup, commands = json.load(sys.stdin)
+setup, commands, repeats = json.load(sys.stdin)
 subprocess.run(["bash", "-c", setup], check=True)
 for name, command in commands.items():
     times = []
-    for _ in range(3):
+    for _ in range(repeats):
         start = time.monotonic()
-        subprocess.run(["bash", "-c", command], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True, stdout=subprocess.DEVNULL)
         times.append(time.monotonic() - start)
-    print(json.dumps([name, sorted(times)[1]]), flush=True)
+    print(json.dumps([name, sorted(times)[len(times) // 2]]), flush=True)
 subprocess.run(["rm", "-rf", "/tmp/work"])
 """
 
@@ -67,14 +69,15 @@ class Systems:
             "native": ["chroot", f"--userspec={UID}:{UID}", tree],
             "usl": [*user, usl, "run", "--rootfs", tree, "--"],
             "proot": [*user, "proot", "-0", "-r", tree, "-b", "/dev", "-b", "/proc", "-w", "/"],
-            "runsc": ["runsc", "-platform", "ptrace", "-network", "host", "-ignore-cgroups", "do", "-quiet", "-root", tree, "--"],
+            "runsc": ["runsc", "-platform", "ptrace", "-network", "none", "-ignore-cgroups", "do", "-quiet", "-root", tree, "--"],
         }
         self.prefix = {name: prefix for name, prefix in self.prefix.items()
                        if name in wanted and (name != "proot" or shutil.which("proot")) and (name != "runsc" or shutil.which("runsc"))}
 
-    def run(self, name, command, **options):
+    def run(self, name, command, pin=False, **options):
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp"}
-        return subprocess.run([*self.prefix[name], *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A whole system is pinned from outside: its kernel or tracer too.
+        return subprocess.run([*(["taskset", "1"] if pin else []), *self.prefix[name], *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               env=environment, cwd="/", **options)
 
 
@@ -96,8 +99,7 @@ def collect(systems, rounds, measure):
 
 def micro(systems, seconds, pin):
     def measure(name):
-        command = [*(["taskset", "1"] if pin else []), "/opt/usl-micro", str(seconds)]
-        result = systems.run(name, command, timeout=600)
+        result = systems.run(name, ["/opt/usl-micro", str(seconds)], pin, timeout=600)
         if result.returncode:
             raise ValueError(f"micro failed: {result.stderr[-300:]}")
         for line in result.stdout.splitlines():
@@ -106,15 +108,13 @@ def micro(systems, seconds, pin):
     return measure
 
 
-def macro(systems):
-    import json
+def macro(systems, repeats):
     def measure(name):
-        result = systems.run(name, ["python3", "-c", DRIVER], input=json.dumps([SETUP, MACRO]), timeout=1800)
-        if result.returncode:
-            raise ValueError(f"macro failed: {result.stderr[-300:]}")
+        result = systems.run(name, ["python3", "-c", DRIVER], input=json.dumps([SETUP, MACRO, repeats]), timeout=1800)
         for line in result.stdout.splitlines():
-            row, value = json.loads(line)
-            yield row, value
+            yield tuple(json.loads(line))
+        if result.returncode:  # the rows before it count
+            raise ValueError("macro failed: " + (result.stderr.strip().splitlines() or [f"status {result.returncode}"])[-1])
     return measure
 
 
@@ -145,13 +145,17 @@ def kernel_memory(usl_prefix):
     return resident
 
 
+def number(value):
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+
+
 def table(rows, systems, unit, scale):
     names = [name for name in systems if any(name in figures for figures in rows.values())]
     head = "| |" + "".join(f" {name} ({unit}) |" for name in names) + "".join(f" {name} / native |" for name in names if name != "native")
     lines = [head, "|---" * (head.count("|") - 1) + "|"]
     for row, figures in rows.items():
         median = {name: statistics.median(values) for name, values in figures.items()}
-        cells = [f"{median[name] * scale:,.3g}" if median.get(name, 0) * scale < 100 else f"{median[name] * scale:,.0f}" if name in median else "-" for name in names]
+        cells = [number(median[name] * scale) if name in median else "-" for name in names]
         ratios = [f"{median[name] / median['native']:.2f}" if name in median and "native" in median else "-" for name in names if name != "native"]
         lines.append("| " + " | ".join([row, *cells, *ratios]) + " |")
     return "\n".join(lines)
@@ -168,6 +172,7 @@ def main():
     parser.add_argument("--output", help="the page to write; standard output without it")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.2, help="for each micro row")
+    parser.add_argument("--repeats", type=int, default=3, help="of each macro row in a round, of which the median counts")
     parser.add_argument("--systems", default="native,usl,proot,runsc")
     parser.add_argument("--skip-macro", action="store_true")
     options = parser.parse_args()
@@ -189,12 +194,14 @@ def main():
         shutil.copy(build / "bench/usl_micro", os.path.join(tree, "opt/usl-micro"))
         for directory in ("dev", "proc"):
             os.makedirs(os.path.join(tree, directory), exist_ok=True)
-        with open(os.path.join(tree, "dev/null"), "w"):
-            pass
-        subprocess.run(["mount", "--bind", "/dev/null", os.path.join(tree, "dev/null")], check=True)
+        for device in DEVICES:  # of the native runs
+            with open(tree + device, "w"):
+                pass
+            subprocess.run(["mount", "--bind", device, tree + device], check=True)
         page = measure_all(options, Systems(os.path.join(binaries, "usl"), tree, os.path.join(binaries, "ordinary_user"), options.systems.split(",")))
     finally:
-        subprocess.run(["umount", os.path.join(work, "tree/dev/null")], stderr=subprocess.DEVNULL)
+        for device in DEVICES:
+            subprocess.run(["umount", f"{work}/tree{device}"], stderr=subprocess.DEVNULL)
         shutil.rmtree(work, ignore_errors=True)
     if options.output:
         pathlib.Path(options.output).write_text(page)
@@ -204,7 +211,7 @@ def main():
 def measure_all(options, systems):
     free, failed = collect(systems, options.rounds, micro(systems, options.seconds, False))
     pinned, _ = collect(systems, 1, micro(systems, options.seconds, True))
-    whole, failed_macro = ({}, {}) if options.skip_macro else collect(systems, options.rounds, macro(systems))
+    whole, failed_macro = ({}, {}) if options.skip_macro else collect(systems, options.rounds, macro(systems, options.repeats))
     start = start_time(systems, systems.prefix["usl"])
     memory = kernel_memory(systems.prefix["usl"])
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
