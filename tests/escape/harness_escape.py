@@ -34,9 +34,10 @@ class Place:
         parent = "/home" if os.access("/home", os.W_OK) else "/var/tmp"
         self.path = pathlib.Path(tempfile.mkdtemp(prefix="usl-escape-", dir=parent))
         as_user(self.path)
-        self.host, self.tree, self.native, self.programs = (self.path / name for name in ("host", "tree", "native", "programs"))
-        for directory in (self.host, self.native, self.programs):
-            directory.mkdir()
+        names = ("host", "tree", "native", "programs", "runtime")
+        self.host, self.tree, self.native, self.programs, self.runtime = (self.path / name for name in names)
+        for directory in (self.host, self.native, self.programs, self.runtime):
+            directory.mkdir(mode=0o700)
             as_user(directory)
         for name in ("escape_attacks", "escape_guest_program"):
             self.copy(PROGRAMS / name, self.programs / name)
@@ -64,7 +65,8 @@ class Place:
             as_user(self.tree / name)
 
     def environment(self):
-        environment = {"HOME": str(self.path), "PATH": os.environ["PATH"], "TERM": "dumb", "LANG": "C.UTF-8", "USER": "tester"}
+        environment = {"HOME": str(self.path), "PATH": os.environ["PATH"], "TERM": "dumb", "LANG": "C.UTF-8", "USER": "tester",
+                       "XDG_RUNTIME_DIR": str(self.runtime)}
         for name in ("ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS", "USL_LOG"):
             if name in os.environ:
                 environment[name] = os.environ[name]

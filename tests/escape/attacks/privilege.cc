@@ -311,6 +311,7 @@ Outcome WriteRace() {
 ESCAPE_ATTACK(WriteRace, "privilege.memory_race", kNone, "user");
 
 sigjmp_buf back;
+volatile sig_atomic_t storm_is_here;
 
 // The exec of a set-id program is left by a signal handler when all is checked; the process then lets itself be traced,
 // and starts the loader by hand.
@@ -321,7 +322,7 @@ Outcome TraceAbandonedExec() {
     pid_t child = fork();
     if (child == 0) {
       const pid_t self = getpid();
-      signal(SIGUSR1, [](int) { siglongjmp(back, 1); });
+      signal(SIGUSR1, [](int) { storm_is_here = 1; });
       volatile int tries = 0;
       pid_t storm = fork();
       if (storm == 0) {
@@ -331,7 +332,9 @@ Outcome TraceAbandonedExec() {
         }
         _exit(0);
       }
+      while (!storm_is_here) sched_yield();
       if (sigsetjmp(back, 1) != 0) tries = tries + 1;
+      signal(SIGUSR1, [](int) { siglongjmp(back, 1); });
       if (tries < 5) ExecProbe(Fact("suid_program"), "");
       signal(SIGUSR1, SIG_IGN);
       kill(storm, SIGKILL);
