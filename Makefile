@@ -71,10 +71,10 @@ install: build
 	cmake --install $(BUILD) --prefix $(PREFIX) --strip
 
 dist: build
-	cd $(BUILD) && cpack -G TGZ -B $(CURDIR)/dist
+	cd $(BUILD) && cpack -G TGZ -B $(CURDIR)/dist && rm -rf $(CURDIR)/dist/_CPack_Packages
 
 deb: build
-	cd $(BUILD) && cpack -G DEB -B $(CURDIR)/dist
+	cd $(BUILD) && cpack -G DEB -B $(CURDIR)/dist && rm -rf $(CURDIR)/dist/_CPack_Packages
 
 clean:
 	rm -rf build dist

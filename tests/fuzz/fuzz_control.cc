@@ -1,0 +1,19 @@
+// Control messages and launch requests from hostile bytes: no crash, and what is accepted is what the encoder makes.
+#include <algorithm>
+#include <cstdlib>
+
+#include "protocol/control.h"
+
+using namespace usl;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const auto bytes = std::as_bytes(std::span(data, size));
+  if (const auto message = protocol::DecodeMessage(bytes)) {
+    if (!std::ranges::equal(protocol::EncodeMessage(*message), bytes)) std::abort();
+  }
+  if (const auto request = protocol::DecodeLaunch(bytes)) {
+    const auto again = protocol::EncodeLaunch(*request);
+    if (!again || !std::ranges::equal(*again, bytes)) std::abort();
+  }
+  return 0;
+}
