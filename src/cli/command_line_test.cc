@@ -51,7 +51,7 @@ TEST_F(CommandLineTest, UnknownOptionsAndBadValuesAreRefusedWith125) {
   EXPECT_EQ(Main({"run", "--network", "bridge", "true"}), 125);
   EXPECT_EQ(Main({"run", "--name", "a/b", "true"}), 125);
   EXPECT_EQ(Main({"run", "-v", "relative", "true"}), 125);
-  EXPECT_EQ(Main({"run", "-p", "80:8080", "true"}), 125);
+  EXPECT_EQ(Main({"run", "-p", "80:808080", "true"}), 125);
   EXPECT_EQ(Main({"run", "-p", "99999", "true"}), 125);
   EXPECT_EQ(Main({"run", "--rootfs", "/", "--keep", "x", "true"}), 125);
   EXPECT_EQ(Main({"completion", "tcsh"}), 125);

@@ -68,8 +68,8 @@ void AddRunOptions(CLI::App& app, RunArguments& arguments) {
   app.add_option("--network", arguments.network, "host: the host's network; none: no network at all, not even loopback")
       ->type_name("host|none")
       ->check(CLI::IsMember({"host", "none"}));
-  app.add_option("-p,--publish", options.publish, "Accepted for docker's sake: ports are the host's own")
-      ->type_name("PORT[:PORT]")
+  app.add_option("-p,--publish", options.publish, "Make the guest's port GUEST the host's port HOST")
+      ->type_name("[ADDRESS:]HOST:GUEST[/udp]")
       ->allow_extra_args(false);
   app.footer(
       "Behind the options stands the command with its arguments, after -- where it starts with a dash.\n"

@@ -27,6 +27,7 @@
 #include "manager/session.h"
 #include "manager/supervisor.h"
 #include "manager/trace_lines.h"
+#include "net/net_service.h"
 #include "platform/bpf_evaluator.h"
 #include "platform/child_setup.h"
 #include "platform/filter.h"
@@ -107,6 +108,9 @@ class KernelProcess {
     auto vfs = Need(vfs::Vfs::Create(inputs_.runtime->path()), "cannot make the run-time files");
     // Never destroyed: the process ends with _exit while workers still sit in the host's kernel.
     kernel_ = new kernel::Kernel(std::move(options), std::move(vfs), syscalls::MakeHandlers());
+    for (const std::string& port : options_.publish) {
+      if (!net::NetService::Of(*kernel_).ports().Publish(port)) GiveUp(format("cannot publish \"{}\"", port));
+    }
     std::string why;
     const TreeInputs inputs{.options = options_,
                             .upper = inputs_.changes ? inputs_.changes->UpperPath() : "",

@@ -65,10 +65,6 @@ bool CheckPublish(const std::string& text, bool network, std::string* why) {
     *why = format("\"{}\" is not PORT or HOST:GUEST with ports from 1 to 65535", text);
     return false;
   }
-  if (guest_port != host_port) {
-    *why = format("cannot publish \"{}\": the guest shares the host's network, so a port keeps its number", text);
-    return false;
-  }
   return true;
 }
 

@@ -35,7 +35,7 @@ struct RunOptions {
 // for people in `why`.
 bool ParseVolume(const std::string& text, Volume* volume, std::string* why);
 
-// Checks [ADDRESS:]HOST:GUEST[/tcp|/udp] or PORT. Instances share the host's network, so a port keeps its number.
+// Checks [ADDRESS:]HOST:GUEST[/tcp|/udp] or PORT.
 bool CheckPublish(const std::string& text, bool network, std::string* why);
 
 // Names of instances and kept views: 1 to 64 of letters, digits, '.', '_', '-', not starting with a dot or dash.

@@ -139,10 +139,10 @@ Result<Reply> BindInet(SyscallContext& context, NetService& service, int fd, con
   const uint16_t port = endpoint ? endpoint->port : 0;
   const bool privileged = port != 0 && port < 1024;
   if (privileged && !context.credentials().Has(CAP_NET_BIND_SERVICE)) return Fail(EACCES);
-  if (auto published = service.ports().Published(facts.type, port); endpoint && published && *published != port) {
-    SetPort(address, *published);
+  if (auto published = service.ports().Published(facts.type, port); endpoint && published) {
+    PortMap::Apply(*published, address);
     if (bind(fd, address.raw(), address.length) < 0) return FailErrno();
-    service.ports().Add(facts.type, port, *published);
+    if (published->port != port) service.ports().Add(facts.type, port, published->port);
     return 0;
   }
   if (bind(fd, address.raw(), address.length) == 0) return 0;

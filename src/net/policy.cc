@@ -39,7 +39,11 @@ bool ParseNetwork(std::string_view text, AddressRule* rule) {
   } else {
     return false;
   }
-  return slash == text.npos || ParseNumber(text.substr(slash + 1), rule->prefix, &rule->prefix);
+  if (slash == text.npos) return true;
+  unsigned prefix = 0;
+  if (!ParseNumber(text.substr(slash + 1), static_cast<unsigned>(rule->prefix), &prefix)) return false;
+  rule->prefix = static_cast<int>(prefix);
+  return true;
 }
 
 }  // namespace

@@ -1,23 +1,66 @@
 #include "net/port_map.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <charconv>
+#include <cstddef>
 #include <cstring>
+#include <string>
 
 #include "base/unique_fd.h"
 
 namespace usl::net {
+namespace {
 
-void PortMap::Publish(int type, uint16_t guest_port, uint16_t host_port) {
-  published_[{type, guest_port}] = host_port;
+bool ParsePort(std::string_view text, uint16_t* port) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *port);
+  return !text.empty() && error == std::errc() && end == text.data() + text.size() && *port > 0;
 }
 
-std::optional<uint16_t> PortMap::Published(int type, uint16_t guest_port) const {
+}  // namespace
+
+Result<void> PortMap::Publish(std::string_view text) {
+  int type = SOCK_STREAM;
+  if (text.ends_with("/udp")) type = SOCK_DGRAM;
+  if (text.ends_with("/udp") || text.ends_with("/tcp")) text.remove_suffix(4);
+  const size_t last = text.rfind(':');
+  const std::string_view guest = last == text.npos ? text : text.substr(last + 1);
+  std::string_view host = last == text.npos ? text : text.substr(0, last);
+  HostPort rule;
+  if (const size_t colon = host.rfind(':'); colon != host.npos) {
+    rule.address.emplace();
+    if (inet_pton(AF_INET, std::string(host.substr(0, colon)).c_str(), rule.address->data()) != 1) return Fail(EINVAL);
+    host = host.substr(colon + 1);
+  }
+  uint16_t guest_port = 0;
+  if (!ParsePort(guest, &guest_port) || !ParsePort(host, &rule.port)) return Fail(EINVAL);
+  published_[{type, guest_port}] = rule;
+  return {};
+}
+
+std::optional<PortMap::HostPort> PortMap::Published(int type, uint16_t guest_port) const {
   auto found = published_.find({type, guest_port});
   if (found == published_.end()) return std::nullopt;
   return found->second;
+}
+
+void PortMap::Apply(const HostPort& host, SocketAddress& address) {
+  auto endpoint = ParseInet(address);
+  if (!endpoint) return;
+  SetPort(address, host.port);
+  if (!host.address || !endpoint->IsAny()) return;
+  if (address.family() == AF_INET) {
+    memcpy(address.bytes.data() + offsetof(sockaddr_in, sin_addr), host.address->data(), host.address->size());
+    return;
+  }
+  // An IPv6 socket takes an IPv4 address as a mapped one.
+  in6_addr mapped{};
+  mapped.s6_addr[10] = mapped.s6_addr[11] = 0xff;
+  memcpy(mapped.s6_addr + 12, host.address->data(), host.address->size());
+  memcpy(address.bytes.data() + offsetof(sockaddr_in6, sin6_addr), &mapped, sizeof mapped);
 }
 
 void PortMap::Add(int type, uint16_t guest_port, uint16_t host_port) {

@@ -4,20 +4,32 @@
 // translated.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string_view>
+#include <utility>
 
+#include "base/result.h"
 #include "net/socket_address.h"
 
 namespace usl::net {
 
 class PortMap {
  public:
-  // `--publish HOST:GUEST`: the guest's port is always that host port. `type` is SOCK_STREAM or SOCK_DGRAM.
-  void Publish(int type, uint16_t guest_port, uint16_t host_port);
-  // The host port published for a guest's port.
-  std::optional<uint16_t> Published(int type, uint16_t guest_port) const;
+  // What the host binds for a guest's port.
+  struct HostPort {
+    uint16_t port = 0;
+    std::optional<std::array<uint8_t, 4>> address;  // in place of "any"
+  };
+  // `--publish [ADDRESS:]HOST:GUEST[/tcp|/udp]`, or one port for both, with an IPv4 address: the guest's port is always
+  // that host port, of TCP unless it says otherwise. EINVAL.
+  Result<void> Publish(std::string_view text);
+  // What is published for a guest's port. `type` is SOCK_STREAM or SOCK_DGRAM.
+  std::optional<HostPort> Published(int type, uint16_t guest_port) const;
+  // Makes the address that a guest binds the published one.
+  static void Apply(const HostPort& host, SocketAddress& address);
   // The port to try when the host refuses a port below 1024.
   static uint16_t Substitute(uint16_t guest_port) { return static_cast<uint16_t>(guest_port + 8000); }
 
@@ -33,7 +45,7 @@ class PortMap {
   static bool IsLocal(const InetEndpoint& endpoint);
 
   using Key = std::pair<int, uint16_t>;
-  std::map<Key, uint16_t> published_;
+  std::map<Key, HostPort> published_;
   std::map<Key, uint16_t> to_host_, to_guest_;
 };
 

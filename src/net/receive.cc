@@ -29,7 +29,8 @@ constexpr uint64_t kMaxTransfer = 0x7ffff000;
 // memory: a descriptor or msghdr that is exchanged meanwhile would show the private host name of a socket, which opens
 // nothing, or a token, which cannot be sent.
 bool NeedsTranslation(NetService& service, int fd, const SocketFacts& facts, bool wants_name) {
-  if (facts.domain != AF_UNIX) return false;
+  // The sender may be a socket of this instance with another port than the guest thinks.
+  if (facts.domain != AF_UNIX) return wants_name && facts.type == SOCK_DGRAM && !service.ports().empty();
   if (wants_name) return true;
   if (service.netlink().Find(facts)) return false;
   auto names = service.names();
@@ -132,11 +133,11 @@ Result<Reply> ReceiveFrom(SyscallContext& context) {
 Result<Reply> ReceiveMessage(SyscallContext& context) {
   UniqueFd fd = USL_TRY(context.DuplicateFd(context.IntArg(0)));
   const SocketFacts facts = USL_TRY(FactsOf(fd.get()));
-  if (facts.domain != AF_UNIX) return Reply::ContinueByRegisters();
+  NetService& service = NetService::Of(context.kernel());
+  if (!NeedsTranslation(service, fd.get(), facts, true)) return Reply::ContinueByRegisters();
   const int flags = context.IntArg(2);
   if (flags & kCompatFlag) return Fail(EINVAL);
   MessageHeader message = USL_TRY(ReadMessageHeader(context.memory(), context.AddressArg(1)));
-  NetService& service = NetService::Of(context.kernel());
   if (!NeedsTranslation(service, fd.get(), facts, !message.name.is_null())) return Reply::ContinueByRegisters();
   auto operation = std::make_shared<ReceiveOperation>(context, facts, std::move(message), flags);
   return ReceiveOne(context, std::move(fd), std::move(operation), flags);
@@ -145,7 +146,7 @@ Result<Reply> ReceiveMessage(SyscallContext& context) {
 Result<Reply> ReceiveMessages(SyscallContext& context) {
   UniqueFd fd = USL_TRY(context.DuplicateFd(context.IntArg(0)));
   const SocketFacts facts = USL_TRY(FactsOf(fd.get()));
-  if (facts.domain != AF_UNIX) return Reply::ContinueByRegisters();
+  if (!NeedsTranslation(NetService::Of(context.kernel()), fd.get(), facts, true)) return Reply::ContinueByRegisters();
   const int flags = context.IntArg(3);
   if (flags & kCompatFlag) return Fail(EINVAL);
   Patience patience = PatienceOf(fd.get(), flags, SO_RCVTIMEO);

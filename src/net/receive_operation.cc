@@ -102,7 +102,11 @@ Result<void> ReceiveOperation::WriteData(std::string_view data) {
 std::string ReceiveOperation::ShownName(const Received& received) const {
   NetService& service = NetService::Of(caller_.kernel);
   if (service.netlink().Find(facts_)) return NetlinkSocket::SenderName();
-  if (facts_.domain != AF_UNIX) return std::string(received.name.text());
+  if (facts_.domain != AF_UNIX) {
+    SocketAddress name = received.name;
+    service.ports().ToGuest(facts_.type, name);
+    return std::string(name.text());
+  }
   auto names = service.names();
   if (!names) return {};
   const NamedSocket* sender = (*names)->ByNativeAddress(received.name.bytes.data(), received.name.length);
