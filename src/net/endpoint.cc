@@ -150,9 +150,10 @@ Result<Reply> BindInet(SyscallContext& context, NetService& service, int fd, con
   const uint16_t substitute = PortMap::Substitute(port);
   SetPort(address, substitute);
   if (bind(fd, address.raw(), address.length) < 0) return FailErrno();
-  service.ports().Add(facts.type, port, substitute);
-  Log(LogLevel::kWarning, "this user may not bind port {} of the host: the guest's {} is the host's port {}", port,
-      port, substitute);
+  if (service.ports().Add(facts.type, port, substitute)) {
+    Log(LogLevel::kWarning, "this user may not bind port {} of the host: the guest's {} is the host's port {}", port,
+        port, substitute);
+  }
   return 0;
 }
 

@@ -63,9 +63,12 @@ void PortMap::Apply(const HostPort& host, SocketAddress& address) {
   memcpy(address.bytes.data() + offsetof(sockaddr_in6, sin6_addr), &mapped, sizeof mapped);
 }
 
-void PortMap::Add(int type, uint16_t guest_port, uint16_t host_port) {
-  to_host_[{type, guest_port}] = host_port;
+bool PortMap::Add(int type, uint16_t guest_port, uint16_t host_port) {
+  uint16_t& known = to_host_[{type, guest_port}];
+  const bool is_new = known != host_port;
+  known = host_port;
   to_guest_[{type, host_port}] = guest_port;
+  return is_new;
 }
 
 // An address of this host is one that a socket can be bound to.

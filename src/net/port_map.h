@@ -33,8 +33,8 @@ class PortMap {
   // The port to try when the host refuses a port below 1024.
   static uint16_t Substitute(uint16_t guest_port) { return static_cast<uint16_t>(guest_port + 8000); }
 
-  // A guest's socket was bound to `host_port` for `guest_port`.
-  void Add(int type, uint16_t guest_port, uint16_t host_port);
+  // A guest's socket was bound to `host_port` for `guest_port`. False: that was known.
+  bool Add(int type, uint16_t guest_port, uint16_t host_port);
   bool empty() const { return to_host_.empty(); }
   // Address that a guest connects to: the port of a local address is replaced. Returns whether it was.
   bool ToHost(int type, SocketAddress& address) const;

@@ -21,6 +21,8 @@ namespace usl::net {
 namespace {
 
 constexpr size_t kChunk = 64 * 1024;
+// A sender that keeps up must not make one call hold the kernel: behind this the call waits its turn.
+constexpr uint64_t kTurn = 1 << 20;
 constexpr size_t kNativeControl = 8 * 1024;  // 253 descriptors, credentials, times
 
 // The iovecs without their first `skip` bytes.
@@ -172,8 +174,13 @@ Result<void> ReceiveOperation::WriteResults(Received& received) {
 
 std::optional<Result<int64_t>> ReceiveOperation::Attempt(int fd, bool may_wait) {
   const bool wait_for_all = facts_.type == SOCK_STREAM && (flags_ & MSG_WAITALL) && !(flags_ & MSG_PEEK);
+  const uint64_t turn_end = received_ + kTurn;
   std::string buffer;
   while (true) {
+    if (wait_for_all && received_ >= turn_end) {
+      if (may_wait) return std::nullopt;
+      return static_cast<int64_t>(received_);
+    }
     // Not more than there is: a guest may offer gigabytes.
     int available = 0;
     if (ioctl(fd, FIONREAD, &available) < 0) available = 0;

@@ -21,6 +21,8 @@ namespace {
 
 constexpr size_t kStreamChunk = 64 * 1024;
 constexpr size_t kMaxUdp = 65535;
+// A reader that keeps up must not make one call hold the kernel: behind this the call waits its turn.
+constexpr uint64_t kTurn = 1 << 20;
 
 // SCM_CREDENTIALS as scm_check_creds(): one's own ids, or others by capability.
 Result<void> CheckCredentials(const SyscallContext& context, const ucred& given) {
@@ -169,7 +171,12 @@ Result<void> SendOperation::Refill() {
 }
 
 std::optional<Result<int64_t>> SendOperation::Attempt(int fd, bool may_wait) {
+  const uint64_t turn_end = sent_ + kTurn;
   while (true) {
+    if (sent_ >= turn_end) {
+      if (may_wait) return std::nullopt;
+      return static_cast<int64_t>(sent_);
+    }
     if (auto filled = Refill(); !filled) {
       if (sent_ > 0) return static_cast<int64_t>(sent_);
       return Fail(filled.error());

@@ -352,6 +352,63 @@ TEST(UnixCredentialTest, AcceptedSocketsInheritThem) {
   EXPECT_EQ(message.credentials.pid, getpid());
 }
 
+TEST(UnixCredentialTest, ASocketThatTakesThemIsNamedWhenItConnects) {
+  TempDirectory directory;
+  for (const int type : {SOCK_STREAM, SOCK_DGRAM}) {
+    const std::string path = directory / std::to_string(type);
+    Fd server = NewSocket(AF_UNIX, type), client = NewSocket(AF_UNIX, type);
+    ASSERT_THAT(BindTo(server, PathAddress(path)), SyscallSucceeds());
+    if (type == SOCK_STREAM) {
+      ASSERT_THAT(listen(server.get(), 1), SyscallSucceeds());
+    }
+    ASSERT_EQ(SetInt(client, SOL_SOCKET, SO_PASSCRED, 1), 0);
+    EXPECT_EQ(OwnName(client.get()), "");
+    ASSERT_THAT(ConnectTo(client, PathAddress(path)), SyscallSucceeds());
+    const std::string name = OwnName(client.get());
+    EXPECT_EQ(name.size(), 6u);
+    EXPECT_EQ(name[0], '\0');
+    if (type == SOCK_STREAM) {
+      Fd accepted(accept(server.get(), nullptr, nullptr));
+      EXPECT_EQ(PeerName(accepted.get()), name);
+    } else {
+      // By that name it is reached.
+      const UnixAddress to(name);
+      EXPECT_THAT(sendto(server.get(), "x", 1, 0, to.raw(), to.length), SyscallSucceedsWithValue(1));
+      EXPECT_EQ(Receive(client).data, "x");
+    }
+  }
+}
+
+// Messages in both directions between two processes, each waiting for the other, as a client and a server do.
+TEST(UnixStressTest, PingPongWithDescriptors) {
+  TempDirectory directory;
+  Fd listener = NewSocket(AF_UNIX, SOCK_SEQPACKET);
+  ASSERT_THAT(BindTo(listener, PathAddress(directory / "socket")), SyscallSucceeds());
+  ASSERT_THAT(listen(listener.get(), 1), SyscallSucceeds());
+  const pid_t child = fork();
+  if (child == 0) {
+    Fd client = NewSocket(AF_UNIX, SOCK_SEQPACKET);
+    if (ConnectTo(client, PathAddress(directory / "socket")) < 0) _exit(1);
+    for (int i = 0; i < 500; ++i) {
+      if (Send(client, {.data = std::to_string(i), .rights = {listener.get()}}) < 0) _exit(2);
+      if (Receive(client).data != std::to_string(i)) _exit(3);
+    }
+    _exit(0);
+  }
+  Fd server(accept(listener.get(), nullptr, nullptr));
+  SetInt(server, SOL_SOCKET, SO_PASSCRED, 1);
+  for (int i = 0; i < 500; ++i) {
+    Message message = Receive(server);
+    ASSERT_EQ(message.data, std::to_string(i));
+    ASSERT_EQ(message.rights.size(), 1u);
+    ASSERT_THAT(Send(server, {.data = message.data}), SyscallSucceeds());
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(Receive(server).size, 0);
+}
+
 TEST(UnixCredentialTest, PeerGroups) {
   TempDirectory directory;
   Fd listener = NewSocket(AF_UNIX, SOCK_STREAM);
