@@ -46,9 +46,9 @@ const char* ControlName(Control control) {
 
 // As root of a fresh guest tree: modes that the ordinary user could not give.
 int SetUpTree() {
-  const std::pair<const char*, mode_t> modes[] = {{"/bin/suid", 04755},   {"/bin/unreadable", 0711}, {"/etc/shadow", 0600},
-                                                  {"/etc/gshadow", 0600}, {"/etc/private", 0600},    {"/root", 0700},
-                                                  {"/root/private", 0600}, {"/etc/target", 0644}};
+  const std::pair<const char*, mode_t> modes[] = {
+      {"/bin/suid", 04755},   {"/bin/unreadable", 0711}, {"/etc/shadow", 0600},   {"/etc/gshadow", 0600},
+      {"/etc/private", 0600}, {"/root", 0700},           {"/root/private", 0600}, {"/etc/target", 0644}};
   for (const auto& [path, mode] : modes) {
     if (chown(path, 0, 0) < 0 || chmod(path, mode) < 0) {
       perror(path);
@@ -110,7 +110,8 @@ std::string ReadAll(int fd) {
   std::string text;
   char buffer[4096];
   ssize_t size;
-  while (text.size() < 65536 && (size = read(fd, buffer, sizeof buffer)) > 0) text.append(buffer, static_cast<size_t>(size));
+  while (text.size() < 65536 && (size = read(fd, buffer, sizeof buffer)) > 0)
+    text.append(buffer, static_cast<size_t>(size));
   return text;
 }
 
@@ -160,8 +161,8 @@ bool WriteFile(const std::string& path, const std::string& text, mode_t mode) {
   return complete;
 }
 
-Outcome Race(const std::string& what, const std::function<void(unsigned)>& disturb, const std::function<bool()>& attempt,
-             int tries) {
+Outcome Race(const std::string& what, const std::function<void(unsigned)>& disturb,
+             const std::function<bool()>& attempt, int tries) {
   std::atomic<bool> stop{false};
   std::thread second([&] {
     for (unsigned round = 0; !stop.load(std::memory_order_relaxed); ++round) disturb(round);

@@ -1,5 +1,6 @@
 // What the attack programs share. An attack is a function with a name; it returns whether it got out. The driver
-// (test_escape.py) runs each natively first, as the control that it can succeed, and then inside USL, where it must not.
+// (test_escape.py) runs each natively first, as the control that it can succeed, and then inside USL, where it must
+// not.
 //
 // Plain POSIX and Linux calls only, linked statically: the programs run in any tree, and natively.
 #pragma once
@@ -36,7 +37,8 @@ struct Attack {
   const char* name;  // FAMILY.NAME
   Control control;
   // Words for the driver: "user" runs it as uid 1000 of the guest, "nonet" with --network none, "view" once more in the
-  // view of the host's root, "stdin=..." says what standard input is (test_escape.py).
+  // view of the host's root, "volume" once more with a volume (-v) as the work directory, "stdin=..." says what
+  // standard input is (test_escape.py).
   const char* needs;
   Outcome (*run)();
 };
@@ -51,9 +53,15 @@ struct Register {
 // A fact about the host that the driver passed as NAME=VALUE. Ends the program where it is missing.
 const std::string& Fact(const std::string& name);
 long FactNumber(const std::string& name);
-inline std::string Secret() { return Fact("secret"); }
-inline std::string HostDirectory() { return Fact("host_directory"); }
-inline pid_t Victim() { return static_cast<pid_t>(FactNumber("victim")); }
+inline std::string Secret() {
+  return Fact("secret");
+}
+inline std::string HostDirectory() {
+  return Fact("host_directory");
+}
+inline pid_t Victim() {
+  return static_cast<pid_t>(FactNumber("victim"));
+}
 
 // Is that a control run, on the host itself?
 bool IsNative();
@@ -79,8 +87,8 @@ inline void Spin(unsigned rounds) {
   for (unsigned i = 0; i < rounds; ++i) asm volatile("");
 }
 
-// Runs `attempt` until it returns true (escaped), with `disturb` called without pause by a second thread; ends after two
-// seconds or `tries`. The text for Held has the number of tries.
+// Runs `attempt` until it returns true (escaped), with `disturb` called without pause by a second thread; ends after
+// two seconds or `tries`. The text for Held has the number of tries.
 Outcome Race(const std::string& what, const std::function<void(unsigned round)>& disturb,
              const std::function<bool()>& attempt, int tries = 20000);
 

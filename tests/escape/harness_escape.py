@@ -77,9 +77,9 @@ class Place:
                               stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout, cwd="/",
                               env=self.environment(), **options)
 
-    def usl_command(self, *command, options=(), view=False):
+    def usl_command(self, *command, options=(), view=False, landlock=True):
         where = ["-v", f"{self.programs}:/programs:ro"] if view else ["--rootfs", str(self.tree)]
-        return [USL, "run", *where, *options, "--", *map(str, command)]
+        return [*([] if landlock else [PROGRAMS / "escape_no_landlock"]), USL, "run", *where, *options, "--", *map(str, command)]
 
     def usl(self, *command, options=(), view=False, **more):
         return self.run(self.usl_command(*command, options=options, view=view), **more)

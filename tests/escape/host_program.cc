@@ -1,5 +1,5 @@
-// STATUS 1: a program of the host that no guest may start: it says so and exits 1. STATUS 0: one of the guest's own that
-// does nothing. Without any library, so that it also runs as an ELF interpreter.
+// STATUS 1: a program of the host that no guest may start: it says so and exits 1. STATUS 0: one of the guest's own
+// that does nothing. Without any library, so that it also runs as an ELF interpreter.
 #include <sys/syscall.h>
 
 namespace {

@@ -161,7 +161,8 @@ void Greet(int listener, Listeners& all) {
 
 void MakeIpc(Lines* facts) {
   auto key = static_cast<key_t>(strtoul(token.substr(0, 7).c_str(), nullptr, 16) | 0x10000000);
-  int segment = shmget(key, 4096, IPC_CREAT | 0600), set = semget(key, 1, IPC_CREAT | 0600), queue = msgget(key, IPC_CREAT | 0600);
+  int segment = shmget(key, 4096, IPC_CREAT | 0600), set = semget(key, 1, IPC_CREAT | 0600),
+      queue = msgget(key, IPC_CREAT | 0600);
   if (segment < 0 || set < 0 || queue < 0) Die("System V IPC");
   strcpy(static_cast<char*>(shmat(segment, nullptr, 0)), shared->secret);
   semctl(set, 0, SETVAL, 7);
@@ -180,10 +181,16 @@ void MakeIpc(Lines* facts) {
   mq_send(posix_queue, message.text, sizeof message.text, 0);
   int posix_segment = shm_open(name.c_str(), O_RDWR | O_CREAT, 0600);
   if (posix_segment < 0 || write(posix_segment, shared->secret, strlen(shared->secret)) < 0) Die("shm_open");
-  long stored = syscall(SYS_add_key, "user", name.c_str() + 1, shared->secret, strlen(shared->secret), KEY_SPEC_USER_KEYRING);
-  *facts = {{"ipc_key", std::to_string(key)}, {"shm_id", std::to_string(segment)}, {"sem_id", std::to_string(set)},
-            {"msg_id", std::to_string(queue)}, {"mq_name", name}, {"posix_shm", "/dev/shm" + name},
-            {"key_name", name.substr(1)}, {"key_id", std::to_string(stored)}};
+  long stored =
+      syscall(SYS_add_key, "user", name.c_str() + 1, shared->secret, strlen(shared->secret), KEY_SPEC_USER_KEYRING);
+  *facts = {{"ipc_key", std::to_string(key)},
+            {"shm_id", std::to_string(segment)},
+            {"sem_id", std::to_string(set)},
+            {"msg_id", std::to_string(queue)},
+            {"mq_name", name},
+            {"posix_shm", "/dev/shm" + name},
+            {"key_name", name.substr(1)},
+            {"key_id", std::to_string(stored)}};
 }
 
 void RemoveIpc(const Lines& facts) {
@@ -192,7 +199,8 @@ void RemoveIpc(const Lines& facts) {
   msgctl(atoi(facts.at("msg_id").c_str()), IPC_RMID, nullptr);
   mq_unlink(facts.at("mq_name").c_str());
   shm_unlink(facts.at("mq_name").c_str());
-  if (facts.at("key_id") != "-1") syscall(SYS_keyctl, KEYCTL_UNLINK, atol(facts.at("key_id").c_str()), KEY_SPEC_USER_KEYRING);
+  if (facts.at("key_id") != "-1")
+    syscall(SYS_keyctl, KEYCTL_UNLINK, atol(facts.at("key_id").c_str()), KEY_SPEC_USER_KEYRING);
 }
 
 std::string FileState(const std::string& path) {
@@ -210,9 +218,11 @@ void AddIpcState(const Lines& facts, Lines* state) {
   shmid_ds segment{};
   msqid_ds queue{};
   (*state)["shm"] = shmctl(atoi(facts.at("shm_id").c_str()), IPC_STAT, &segment) < 0
-                        ? "gone" : std::to_string(segment.shm_nattch) + " " + std::to_string(segment.shm_perm.mode);
+                        ? "gone"
+                        : std::to_string(segment.shm_nattch) + " " + std::to_string(segment.shm_perm.mode);
   (*state)["sem"] = std::to_string(semctl(atoi(facts.at("sem_id").c_str()), 0, GETVAL));
-  (*state)["msg"] = msgctl(atoi(facts.at("msg_id").c_str()), IPC_STAT, &queue) < 0 ? "gone" : std::to_string(queue.msg_qnum);
+  (*state)["msg"] =
+      msgctl(atoi(facts.at("msg_id").c_str()), IPC_STAT, &queue) < 0 ? "gone" : std::to_string(queue.msg_qnum);
   mqd_t posix_queue = mq_open(facts.at("mq_name").c_str(), O_RDONLY);
   mq_attr attributes{};
   mq_getattr(posix_queue, &attributes);
@@ -259,7 +269,8 @@ int main(int argc, char** argv) {
   if (argc != 3) return 2;
   directory = argv[1];
   token = argv[2];
-  shared = static_cast<Shared*>(mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  shared =
+      static_cast<Shared*>(mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   snprintf(shared->secret, sizeof shared->secret, "USL-HOST-SECRET:%s", token.c_str());
   int secret = open((directory + "/secret").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   if (secret < 0 || write(secret, shared->secret, strlen(shared->secret)) < 0) Die("secret");
@@ -280,8 +291,12 @@ int main(int argc, char** argv) {
   while (getsid(victim) != victim) sched_yield();
   Print(facts);
 
-  pollfd waits[] = {{0, POLLIN, 0}, {listeners.unix_path, POLLIN, 0}, {listeners.unix_abstract, POLLIN, 0},
-                    {listeners.tcp, POLLIN, 0}, {listeners.datagrams, POLLIN, 0}, {listeners.udp, POLLIN, 0}};
+  pollfd waits[] = {{0, POLLIN, 0},
+                    {listeners.unix_path, POLLIN, 0},
+                    {listeners.unix_abstract, POLLIN, 0},
+                    {listeners.tcp, POLLIN, 0},
+                    {listeners.datagrams, POLLIN, 0},
+                    {listeners.udp, POLLIN, 0}};
   for (;;) {
     if (poll(waits, std::size(waits), -1) < 0 && errno != EINTR) break;
     for (int i : {1, 2, 3}) {

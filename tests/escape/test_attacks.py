@@ -50,17 +50,19 @@ class Escape(unittest.TestCase):
         if kind == "escapes":
             self.assertTrue(escaped, f"{text}: it proves nothing")
 
-    def inside(self, name, needs, stdin_kind, view):
+    def inside(self, name, needs, stdin_kind, view=False, volume=False, landlock=True):
         options = ["-u", "1000"] if "user" in needs else []
         options += ["--network", "none"] if "nonet" in needs else []
+        options += ["-v", f"{self.place.native}:/volume"] if volume else []
+        work = "/tmp" if view else "/volume" if volume else "/work"
         programs = "/programs/escape_attacks" if view else "/bin/attacks"
         with HostSide(self.place) as host:
-            facts = self.facts(host, native=0, work="/tmp" if view else "/work", target="/etc/target",
+            facts = self.facts(host, native=0, work=work, target="/etc/target",
                                host_tree=self.place.tree, suid_program="/bin/suid", unreadable_program="/bin/unreadable",
                                guest_program="/bin/true", own_program="/bin/attacks")
-            command = self.place.usl_command(programs, name, *facts, options=options, view=view)
+            command = self.place.usl_command(programs, name, *facts, options=options, view=view, landlock=landlock)
             result, changes = self.run_attack(host, command, stdin_kind)
-        print(f"\n{'view' if view else 'inside'}: {result.stdout.strip()}")
+        print(f"\n{work}{'' if landlock else ' without Landlock'}: {result.stdout.strip()}")
         self.assertEqual(changes, {}, f"{name} changed the host: {result.stdout}")
         self.assertNotIn(host.token, result.stdout.replace(f"unix_abstract={host.token}", ""))
         self.assertEqual(result.returncode, 0, result.stdout)
@@ -87,7 +89,13 @@ def add_tests():
                 with self.subTest("control"):
                     self.control(name, control, stdin_kind)
             with self.subTest("inside"):
-                self.inside(name, needs, stdin_kind, view=False)
+                self.inside(name, needs, stdin_kind)
+            if "volume" in needs:
+                with self.subTest("in a volume"):
+                    self.inside(name, needs, stdin_kind, volume=True)
+            if name.split(".")[0] in ("signals", "processes", "exec"):
+                with self.subTest("without Landlock"):
+                    self.inside(name, needs, stdin_kind, landlock=False)
             if "view" in needs:
                 with self.subTest("in the view of the host's root"):
                     self.inside(name, needs, stdin_kind, view=True)

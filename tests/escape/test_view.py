@@ -51,9 +51,10 @@ class View(unittest.TestCase):
                 as_user(path)
         self.environment = {**self.place.environment(), "HOME": str(self.place.path / "home")}
 
-    def run_attack(self, name, *facts, native, leaks=()):
+    def run_attack(self, name, *facts, native, leaks=(), options=()):
         arguments = [name, f"shared={self.shared}", f"native={int(native)}", *facts]
-        command = [str(ATTACKS), *arguments] if native else self.place.usl_command("/programs/escape_attacks", *arguments, view=True)
+        command = [str(ATTACKS), *arguments] if native else self.place.usl_command("/bin/attacks" if options else "/programs/escape_attacks", *arguments, options=options,
+                                                                                               view=not options)
         result = subprocess.run(user_command(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                 text=True, cwd="/", env=self.environment, timeout=60, pass_fds=leaks)
         print(f"\n{'control' if native else 'view'}: {result.stdout.strip()}")
@@ -79,6 +80,13 @@ class View(unittest.TestCase):
             self.listener.accept()
         self.assertEqual(os.read(self.reader, 10), b"")
         self.assertEqual(self.run_attack("view.connect", native=True).returncode, 1)
+
+    def test_a_volume_for_reading_is_not_written(self):
+        before = snapshot(self.shared)
+        result = self.run_attack("view.read_only_volume", native=False, options=["-v", f"{self.shared}:/volume:ro"])
+        self.assertEqual(result.returncode, 0, result.stdout)
+        self.assertNotIn("cannot be opened", result.stdout)
+        self.assertEqual(snapshot(self.shared), before)
 
     def test_nothing_leaks_in(self):
         self.environment["SECRET_TOKEN"] = "USL-HOST-SECRET:in-the-environment"

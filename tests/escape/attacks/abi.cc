@@ -32,7 +32,8 @@ long Int80(long number, long b, long c, long d) {
 
 Outcome CompatCall() {
   // A 32-bit pointer must lie low.
-  auto* path = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0));
+  auto* path =
+      static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0));
   strcpy(path, Secret().c_str());
   long pid = 0, fd = 0;
   int status = InChild([&] {
@@ -93,8 +94,10 @@ Outcome HighArguments() {
     auto with = [&](uint64_t value) { return static_cast<long>((value & 0xffffffff) | high); };
     int owner = victim;
     if (Syscall64(SYS_fcntl, with(pair[0]), with(F_SETOWN), with(victim)) == 0) return Escaped("F_SETOWN");
-    if (Syscall64(SYS_ioctl, with(pair[0]), with(0x8901 /* FIOSETOWN */), reinterpret_cast<long>(&owner)) == 0) return Escaped("FIOSETOWN");
-    if (Syscall64(SYS_ioctl, with(pair[0]), with(0x8902 /* SIOCSPGRP */), reinterpret_cast<long>(&owner)) == 0) return Escaped("SIOCSPGRP");
+    if (Syscall64(SYS_ioctl, with(pair[0]), with(0x8901 /* FIOSETOWN */), reinterpret_cast<long>(&owner)) == 0)
+      return Escaped("FIOSETOWN");
+    if (Syscall64(SYS_ioctl, with(pair[0]), with(0x8902 /* SIOCSPGRP */), reinterpret_cast<long>(&owner)) == 0)
+      return Escaped("SIOCSPGRP");
     if (Syscall64(SYS_kill, with(victim), 0) == 0) return Escaped("kill");
     if (Syscall64(SYS_tkill, with(victim), 0) == 0) return Escaped("tkill");
     if (Syscall64(SYS_tgkill, with(victim), with(victim), 0) == 0) return Escaped("tgkill");
@@ -105,7 +108,8 @@ Outcome HighArguments() {
     if (Syscall64(SYS_sched_getscheduler, with(victim)) >= 0) return Escaped("sched_getscheduler");
     if (Syscall64(SYS_getpgid, with(victim)) >= 0) return Escaped("getpgid");
     timespec time;
-    if (Syscall64(SYS_clock_gettime, with(static_cast<uint32_t>(~victim << 3 | 2)), reinterpret_cast<long>(&time)) >= 0) {
+    if (Syscall64(SYS_clock_gettime, with(static_cast<uint32_t>(~victim << 3 | 2)), reinterpret_cast<long>(&time)) >=
+        0) {
       return Escaped("clock of a host process");
     }
   }
@@ -117,7 +121,8 @@ ESCAPE_ATTACK(HighArguments, "abi.high_arguments", kEscapes, "");
 Outcome HighPrctl() {
   Syscall64(SYS_prctl, static_cast<long>(PR_SET_DUMPABLE | kHigh), 0);
   if (Syscall64(SYS_prctl, static_cast<long>(PR_SET_MM | kHigh), PR_SET_MM_BRK, 0) == 0) return Escaped("PR_SET_MM");
-  if (Syscall64(SYS_prctl, static_cast<long>(62 | kHigh) /* PR_SCHED_CORE */, 0, Victim(), 0) == 0) return Escaped("PR_SCHED_CORE");
+  if (Syscall64(SYS_prctl, static_cast<long>(62 | kHigh) /* PR_SCHED_CORE */, 0, Victim(), 0) == 0)
+    return Escaped("PR_SCHED_CORE");
   // Served calls still work where the kernel can still read the memory.
   int fd = open("/", O_RDONLY | O_DIRECTORY);
   if (fd < 0) return Escaped(std::string("the kernel cannot read the process any more: ") + strerror(errno));
@@ -131,12 +136,15 @@ Outcome TerminalInput() {
   for (uint64_t high : {uint64_t{0}, kHigh, uint64_t{0x80000000} << 32, ~uint64_t{0} << 32}) {
     for (int fd : {0, 1, open("/dev/tty", O_RDWR)}) {
       if (fd < 0) continue;
-      if (Syscall64(SYS_ioctl, fd, static_cast<long>(TIOCSTI | high), reinterpret_cast<long>(text)) >= 0) return Escaped("TIOCSTI");
+      if (Syscall64(SYS_ioctl, fd, static_cast<long>(TIOCSTI | high), reinterpret_cast<long>(text)) >= 0)
+        return Escaped("TIOCSTI");
       char function[8] = {2};  // paste the selection
-      if (Syscall64(SYS_ioctl, fd, static_cast<long>(TIOCLINUX | high), reinterpret_cast<long>(function)) >= 0) return Escaped("TIOCLINUX");
+      if (Syscall64(SYS_ioctl, fd, static_cast<long>(TIOCLINUX | high), reinterpret_cast<long>(function)) >= 0)
+        return Escaped("TIOCLINUX");
       if (Syscall64(SYS_ioctl, fd, static_cast<long>(TIOCCONS | high), 0) >= 0) return Escaped("TIOCCONS");
       int discipline = 2;
-      if (Syscall64(SYS_ioctl, fd, static_cast<long>(TIOCSETD | high), reinterpret_cast<long>(&discipline)) >= 0) return Escaped("TIOCSETD");
+      if (Syscall64(SYS_ioctl, fd, static_cast<long>(TIOCSETD | high), reinterpret_cast<long>(&discipline)) >= 0)
+        return Escaped("TIOCSETD");
     }
   }
   return Held();

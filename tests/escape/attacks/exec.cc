@@ -48,7 +48,9 @@ Outcome ByPath() {
       {[&] { return try_exec("execve", [&](char** argv) { execve(program.c_str(), argv, kNoArguments); }); },
        [&] { return try_exec("execve of a symlink", [&](char** argv) { execve("link", argv, kNoArguments); }); },
        [&] {
-         return try_exec("execveat", [&](char** argv) { syscall(SYS_execveat, here, Climb(program).c_str(), argv, kNoArguments, 0); });
+         return try_exec("execveat", [&](char** argv) {
+           syscall(SYS_execveat, here, Climb(program).c_str(), argv, kNoArguments, 0);
+         });
        },
        [&] {
          return try_exec("execve of ..", [&](char** argv) { execve(Climb(program).c_str(), argv, kNoArguments); });
@@ -84,7 +86,8 @@ Outcome Interpreter() {
   image.header.e_phentsize = sizeof(Elf64_Phdr);
   image.header.e_phnum = 2;
   strncpy(image.interpreter, path.c_str(), sizeof image.interpreter - 1);
-  image.segments[0] = {PT_INTERP, PF_R, sizeof(Elf64_Ehdr) + 2 * sizeof(Elf64_Phdr), 0, 0, path.size() + 1, path.size() + 1, 1};
+  image.segments[0] = {PT_INTERP,       PF_R, sizeof(Elf64_Ehdr) + 2 * sizeof(Elf64_Phdr), 0, 0, path.size() + 1,
+                       path.size() + 1, 1};
   image.segments[1] = {PT_LOAD, PF_R | PF_X, 0, 0, 0, sizeof image, sizeof image, 4096};
   WriteFile("elf", std::string(reinterpret_cast<char*>(&image), sizeof image), 0755);
   return JudgeStatus(StatusOfExec([](char** argv) { execve("elf", argv, kNoArguments); }), "PT_INTERP");
@@ -128,8 +131,9 @@ Outcome LoaderDirectly() {
   char first[] = "/bin/sh";
   char* argv[] = {first, first, nullptr};
   int worst = 0;
-  for (uint64_t offset : {uint64_t{0}, uint64_t{1}, uint64_t{8}, usl::protocol::kPicoStubOffset, usl::protocol::kHypercallOffset - 8,
-                          usl::protocol::kHypercallOffset - 1, usl::protocol::kHypercallOffset + 1}) {
+  for (uint64_t offset :
+       {uint64_t{0}, uint64_t{1}, uint64_t{8}, usl::protocol::kPicoStubOffset, usl::protocol::kHypercallOffset - 8,
+        usl::protocol::kHypercallOffset - 1, usl::protocol::kHypercallOffset + 1}) {
     int status = InChild([&] {
       syscall(SYS_execve, kPico + offset, argv, kNoArguments);
       syscall(SYS_execve, (kPico + offset) | 1UL << 32, argv, kNoArguments);
@@ -144,8 +148,8 @@ ESCAPE_ATTACK(LoaderDirectly, "exec.loader_directly", kNone, "");
 
 // Threads that ask for the plan while another executes an image that the caller may not read: they want its descriptor.
 Outcome ForgedHypercall() {
-  auto* got = static_cast<std::atomic<int>*>(
-      mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  auto* got =
+      static_cast<std::atomic<int>*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   const time_t end = time(nullptr) + 2;
   int rounds = 0;
   for (; time(nullptr) < end && got->load() == 0; ++rounds) {

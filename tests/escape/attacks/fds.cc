@@ -31,7 +31,7 @@ Outcome DirectoryDotDot() {
                         return TryOpen(".." + Secret());
                       }});
 }
-ESCAPE_ATTACK(DirectoryDotDot, "fds.directory_dotdot", kEscapes, "view");
+ESCAPE_ATTACK(DirectoryDotDot, "fds.directory_dotdot", kEscapes, "view volume");
 
 Outcome AtFamily() {
   EnterWorkDirectory();
@@ -59,7 +59,7 @@ Outcome AtFamily() {
   if (syscall(SYS_open_tree, here, path, 0) >= 0) return Escaped("open_tree");
   return HeldErrno("all of them, the last");
 }
-ESCAPE_ATTACK(AtFamily, "fds.at_family", kEscapes, "view");
+ESCAPE_ATTACK(AtFamily, "fds.at_family", kEscapes, "view volume");
 
 // A synthesised file is a memory file of the kernel: nobody may write to it and so change what others read.
 Outcome SyntheticFile() {
@@ -107,15 +107,16 @@ ESCAPE_ATTACK(InheritedDirectory, "fds.inherited_directory", kEscapes, "stdin=di
 // Standard input is a file of the host, opened for reading: it was given for that and for nothing else.
 Outcome InheritedFile() {
   EnterWorkDirectory();
-  // Modes and times of an object without a place in the guest's tree may be kept by the kernel; the driver looks whether
-  // the file's own have changed.
+  // Modes and times of an object without a place in the guest's tree may be kept by the kernel; the driver looks
+  // whether the file's own have changed.
   const timespec times[2] = {{1, 0}, {1, 0}};
   bool changed = fchmod(0, 0666) == 0;
   changed = futimens(0, times) == 0 || changed;
   changed = fsetxattr(0, "user.usl", "x", 1, 0) == 0 || changed;
   if (changed && IsNative()) return Escaped("fchmod, futimens, fsetxattr");
   if (linkat(0, "", AT_FDCWD, "linked", AT_EMPTY_PATH) == 0) return Escaped("linkat with AT_EMPTY_PATH");
-  if (linkat(AT_FDCWD, "/proc/self/fd/0", AT_FDCWD, "linked", AT_SYMLINK_FOLLOW) == 0) return Escaped("linkat of /proc/self/fd");
+  if (linkat(AT_FDCWD, "/proc/self/fd/0", AT_FDCWD, "linked", AT_SYMLINK_FOLLOW) == 0)
+    return Escaped("linkat of /proc/self/fd");
   for (const char* path : {"/proc/self/fd/0", "/dev/stdin", "/dev/fd/0"}) {
     if (truncate(path, 3) == 0) return Escaped(std::string("truncate ") + path);
     if (chmod(path, 0666) == 0 && IsNative()) return Escaped(std::string("chmod ") + path);
@@ -143,7 +144,8 @@ Outcome InheritedLog() {
 }
 ESCAPE_ATTACK(InheritedLog, "fds.inherited_log", kEscapes, "stdin=log view");
 
-// Standard output is a pipe of the host's: who may write to it may not read what others wrote. Standard input is one, too.
+// Standard output is a pipe of the host's: who may write to it may not read what others wrote. Standard input is one,
+// too.
 Outcome InheritedPipe() {
   if (open("/proc/self/fd/1", O_RDONLY | O_NONBLOCK) >= 0) return Escaped("reads its standard output");
   if (open("/dev/stdout", O_RDWR | O_NONBLOCK) >= 0) return Escaped("reads its standard output by O_RDWR");

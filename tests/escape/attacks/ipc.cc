@@ -25,7 +25,8 @@ Outcome SharedMemory() {
     if (candidate < 0) continue;
     void* page = shmat(candidate, nullptr, 0);
     if (page != reinterpret_cast<void*>(-1)) {
-      return HasMarker(std::string(static_cast<char*>(page), 64)) ? Escaped("shmat shows the secret") : Escaped("shmat");
+      return HasMarker(std::string(static_cast<char*>(page), 64)) ? Escaped("shmat shows the secret")
+                                                                  : Escaped("shmat");
     }
     shmid_ds status;
     if (shmctl(candidate, IPC_STAT, &status) == 0) return Escaped("IPC_STAT");
@@ -34,7 +35,8 @@ Outcome SharedMemory() {
   }
   for (int index = 0; index < 64; ++index) {
     shmid_ds status;
-    if (shmctl(index, SHM_STAT, &status) == id || shmctl(index, 15 /* SHM_STAT_ANY */, &status) == id) return Escaped("SHM_STAT");
+    if (shmctl(index, SHM_STAT, &status) == id || shmctl(index, 15 /* SHM_STAT_ANY */, &status) == id)
+      return Escaped("SHM_STAT");
   }
   return HeldErrno("shmctl");
 }
@@ -86,7 +88,9 @@ Outcome PosixQueue() {
 }
 ESCAPE_ATTACK(PosixQueue, "ipc.posix_queue", kEscapes, "view");
 
-Outcome PosixSharedMemory() { return TryOpen(Fact("posix_shm")); }
+Outcome PosixSharedMemory() {
+  return TryOpen(Fact("posix_shm"));
+}
 ESCAPE_ATTACK(PosixSharedMemory, "ipc.posix_shared_memory", kEscapes, "view");
 
 Outcome Keyrings() {
@@ -95,7 +99,8 @@ Outcome Keyrings() {
   long key = syscall(SYS_request_key, "user", name.c_str(), nullptr, 0);
   if (key < 0) key = syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_USER_KEYRING, "user", name.c_str(), 0);
   if (key < 0) key = FactNumber("key_id");
-  if (syscall(SYS_keyctl, KEYCTL_READ, key, text, sizeof text - 1) > 0) return Escaped(HasMarker(text) ? "the key's secret" : "a key");
+  if (syscall(SYS_keyctl, KEYCTL_READ, key, text, sizeof text - 1) > 0)
+    return Escaped(HasMarker(text) ? "the key's secret" : "a key");
   if (syscall(SYS_keyctl, KEYCTL_DESCRIBE, key, text, sizeof text - 1) > 0) return Escaped("KEYCTL_DESCRIBE");
   if (syscall(SYS_add_key, "user", "usl-escape-made", "x", 1, KEY_SPEC_USER_KEYRING) >= 0) return Escaped("add_key");
   if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) >= 0) return Escaped("KEYCTL_JOIN_SESSION_KEYRING");

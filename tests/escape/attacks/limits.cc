@@ -28,9 +28,11 @@ Outcome TaskToken() {
     int grandchild = InChild([] { return InChild([] { return getuid() == 0 ? 1 : 0; }); });
     if (grandchild != 0) return Escaped("the grandchild of " + std::to_string(forged) + " is root");
     syscall(SYS_getrlimit, RLIMIT_LOCKS, &seen);
-    if (seen.rlim_cur != forged && seen.rlim_cur != ~0UL) return Escaped("getrlimit shows " + std::to_string(seen.rlim_cur));
+    if (seen.rlim_cur != forged && seen.rlim_cur != ~0UL)
+      return Escaped("getrlimit shows " + std::to_string(seen.rlim_cur));
     syscall(SYS_prlimit64, 0, RLIMIT_LOCKS | 1L << 32, nullptr, &seen);
-    if (seen.rlim_cur != forged && seen.rlim_cur != ~0UL) return Escaped("prlimit shows " + std::to_string(seen.rlim_cur));
+    if (seen.rlim_cur != forged && seen.rlim_cur != ~0UL)
+      return Escaped("prlimit shows " + std::to_string(seen.rlim_cur));
   }
   return Held("neither read nor forged");
 }

@@ -32,7 +32,8 @@ Outcome ReadOnlyDescriptor() {
   if (futimens(fd, times) == 0) return Escaped("futimens");
   if (ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0) return Escaped("FS_IOC_SETFLAGS");
   if (ioctl(fd, FS_IOC_FSSETXATTR, &attributes) == 0) return Escaped("FS_IOC_FSSETXATTR");
-  if (syscall(SYS_ioctl, fd, FS_IOC_SETFLAGS | 1UL << 32, &flags) == 0) return Escaped("FS_IOC_SETFLAGS with bit 32 set");
+  if (syscall(SYS_ioctl, fd, FS_IOC_SETFLAGS | 1UL << 32, &flags) == 0)
+    return Escaped("FS_IOC_SETFLAGS with bit 32 set");
   if (ftruncate(fd, 0) == 0) return Escaped("ftruncate");
   if (fallocate(fd, 0, 0, 8192) == 0) return Escaped("fallocate");
   if (chmod(link.c_str(), 0777) == 0) return Escaped("chmod of /proc/self/fd");
@@ -51,7 +52,8 @@ Outcome LinkByDescriptor() {
   int fd = open(Fact("target").c_str(), O_RDONLY);
   if (fd < 0) return Held("cannot be opened at all");
   const std::string link = "/proc/self/fd/" + std::to_string(fd);
-  if (linkat(AT_FDCWD, link.c_str(), AT_FDCWD, "linked", AT_SYMLINK_FOLLOW) == 0) return Escaped("linkat of /proc/self/fd");
+  if (linkat(AT_FDCWD, link.c_str(), AT_FDCWD, "linked", AT_SYMLINK_FOLLOW) == 0)
+    return Escaped("linkat of /proc/self/fd");
   if (linkat(fd, "", AT_FDCWD, "linked", AT_EMPTY_PATH) == 0) return Escaped("linkat with AT_EMPTY_PATH");
   return HeldErrno("linkat");
 }
@@ -82,7 +84,8 @@ Outcome ForgedRecord() {
     syscall(463, AT_FDCWD, "mine", 0, name, &arguments, sizeof arguments);
     struct stat status;
     stat("mine", &status);
-    if (status.st_mode & S_ISUID || (getuid() != 0 && status.st_uid == 0)) return Escaped(std::string("forged by ") + name);
+    if (status.st_mode & S_ISUID || (getuid() != 0 && status.st_uid == 0))
+      return Escaped(std::string("forged by ") + name);
   }
   char value[512];
   if (IsNative() && getxattr("mine", "user.usl", value, sizeof value) > 0) return Escaped("user.usl is set");

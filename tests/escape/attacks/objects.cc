@@ -34,7 +34,8 @@ Outcome IoUring() {
   static char parameters[256];
   Outcome outcome = Refused("io_uring_setup", 425, 8, Address(parameters));
   if (outcome.escaped) return outcome;
-  return FirstEscape({[] { return Refused("io_uring_enter", 426, -1); }, [] { return Refused("io_uring_register", 427, -1, 16, 0); }});
+  return FirstEscape(
+      {[] { return Refused("io_uring_enter", 426, -1); }, [] { return Refused("io_uring_register", 427, -1, 16, 0); }});
 }
 ESCAPE_ATTACK(IoUring, "objects.io_uring", kDepends, "view");
 
@@ -103,12 +104,14 @@ Outcome SeccompListener() {
   static sock_filter allow[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
   static sock_fprog program{1, allow};
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  return FirstEscape(
-      {[] { return Refused("a listener", SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, Address(&program)); },
-       [] {
-         return Refused("a listener with bit 32", SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER | 1L << 32,
-                        Address(&program));
-       }});
+  return FirstEscape({[] {
+                        return Refused("a listener", SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                                       SECCOMP_FILTER_FLAG_NEW_LISTENER, Address(&program));
+                      },
+                      [] {
+                        return Refused("a listener with bit 32", SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                                       SECCOMP_FILTER_FLAG_NEW_LISTENER | 1L << 32, Address(&program));
+                      }});
 }
 ESCAPE_ATTACK(SeccompListener, "objects.seccomp_listener", kEscapes, "view");
 
@@ -157,7 +160,8 @@ ESCAPE_ATTACK(Privileged, "objects.privileged", kNone, "");
 // New namespaces: whatever a call answers, the host's kernel may not have made one. Where it did, a user namespace's
 // owner gets all capabilities: a raw socket, a mount of a tmpfs seen by the host's statfs, a host name.
 Outcome Namespaces() {
-  for (long flag : {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWNET, CLONE_NEWPID, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP, 0x80}) {
+  for (long flag :
+       {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWNET, CLONE_NEWPID, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP, 0x80}) {
     for (long high : {0L, 1L << 32}) {
       int status = InChild([=] {
         if (syscall(SYS_unshare, flag | high) < 0) return 0;

@@ -25,9 +25,11 @@ Outcome DotDot() {
                       // Beside the root: one or two levels up from it.
                       [&] { return TryOpen("/../host/secret"); }, [&] { return TryOpen("/../../host/secret"); }});
 }
-ESCAPE_ATTACK(DotDot, "paths.dotdot", kEscapes, "view");
+ESCAPE_ATTACK(DotDot, "paths.dotdot", kEscapes, "view volume");
 
-Outcome Absolute() { return TryOpen(Secret()); }
+Outcome Absolute() {
+  return TryOpen(Secret());
+}
 ESCAPE_ATTACK(Absolute, "paths.absolute", kEscapes, "view");
 
 Outcome Symlinks() {
@@ -39,13 +41,12 @@ Outcome Symlinks() {
     if (symlink(target.c_str(), link.c_str()) < 0) return HeldErrno("symlink");
     return TryOpen(link + rest);
   };
-  return FirstEscape({[&] { return through(secret, ""); }, [&] { return through(Climb(secret), ""); },
-                      [&] { return through(HostDirectory(), "/secret"); },
-                      [&] { return through("/proc/self/root/../../..", secret); },
-                      [&] { return through("/", "/.." + secret); },
-                      [&] { return through("/proc/self/cwd", "/" + Climb(secret)); }});
+  return FirstEscape(
+      {[&] { return through(secret, ""); }, [&] { return through(Climb(secret), ""); },
+       [&] { return through(HostDirectory(), "/secret"); }, [&] { return through("/proc/self/root/../../..", secret); },
+       [&] { return through("/", "/.." + secret); }, [&] { return through("/proc/self/cwd", "/" + Climb(secret)); }});
 }
-ESCAPE_ATTACK(Symlinks, "paths.symlinks", kEscapes, "view");
+ESCAPE_ATTACK(Symlinks, "paths.symlinks", kEscapes, "view volume");
 
 // The classic: a directory held open outside the new root.
 Outcome Chroot() {
@@ -59,7 +60,7 @@ Outcome Chroot() {
   return FirstEscape({[] { return TryOpen(Secret()); }, [] { return TryOpen(Climb(Secret())); },
                       [&] { return JudgeFd(openat(outside, Climb(Secret()).c_str(), O_RDONLY), "openat"); }});
 }
-ESCAPE_ATTACK(Chroot, "paths.chroot", kNone, "view");
+ESCAPE_ATTACK(Chroot, "paths.chroot", kNone, "view volume");
 
 // The current directory's parent moves up and down while a walk climbs from it.
 Outcome RenameRace() {
@@ -71,20 +72,19 @@ Outcome RenameRace() {
   char top[PATH_MAX];
   if (below < 0 || realpath("../../..", top) == nullptr) return HeldErrno("realpath");
   const std::string base = top;
-  return Race("rename of the climber's parents",
-              [&](unsigned round) {
-                rename((base + "/a/b").c_str(), (base + "/low/er/est/b").c_str());
-                rename((base + "/low/er").c_str(), (base + "/high/er").c_str());
-                rename((base + "/high/er").c_str(), (base + "/low/er").c_str());
-                rename((base + "/low/er/est/b").c_str(), (base + "/a/b").c_str());
-                if (round % 8 == 0) rmdir((base + "/high").c_str());
-                mkdir((base + "/high").c_str(), 0755);
-              },
-              [&] {
-                return TryOpen(climb).escaped || JudgeFd(openat(below, climb.c_str(), O_RDONLY), "openat").escaped;
-              });
+  return Race(
+      "rename of the climber's parents",
+      [&](unsigned round) {
+        rename((base + "/a/b").c_str(), (base + "/low/er/est/b").c_str());
+        rename((base + "/low/er").c_str(), (base + "/high/er").c_str());
+        rename((base + "/high/er").c_str(), (base + "/low/er").c_str());
+        rename((base + "/low/er/est/b").c_str(), (base + "/a/b").c_str());
+        if (round % 8 == 0) rmdir((base + "/high").c_str());
+        mkdir((base + "/high").c_str(), 0755);
+      },
+      [&] { return TryOpen(climb).escaped || JudgeFd(openat(below, climb.c_str(), O_RDONLY), "openat").escaped; });
 }
-ESCAPE_ATTACK(RenameRace, "paths.rename_race", kEscapes, "");
+ESCAPE_ATTACK(RenameRace, "paths.rename_race", kEscapes, "volume");
 
 Outcome HardLink() {
   EnterWorkDirectory();
@@ -143,7 +143,7 @@ Outcome Openat2() {
   };
   return FirstEscape({[&] { return attempt(Secret()); }, [&] { return attempt(Climb(Secret())); }});
 }
-ESCAPE_ATTACK(Openat2, "paths.openat2", kEscapes, "view");
+ESCAPE_ATTACK(Openat2, "paths.openat2", kEscapes, "view volume");
 
 Outcome FileHandles() {
   alignas(file_handle) char space[sizeof(file_handle) + 128];
@@ -199,7 +199,8 @@ Outcome Mounts() {
                       {"fuse", "fuse", 0, "fd=3,rootmode=40000,user_id=0,group_id=0"}};
   for (const auto& entry : mounts) {
     if (mount(entry.source, "m", entry.type, entry.flags, entry.data) < 0) continue;
-    for (const std::string& path : {std::string("m/secret"), "m/.." + Secret(), "m/" + Climb(Secret()), "m" + Secret()}) {
+    for (const std::string& path :
+         {std::string("m/secret"), "m/.." + Secret(), "m/" + Climb(Secret()), "m" + Secret()}) {
       Outcome outcome = TryOpen(path);
       if (outcome.escaped) return outcome;
     }
@@ -222,8 +223,10 @@ Outcome Devices() {
     return major == 136;  // the instance's own terminals
   };
   for (mode_t type : {S_IFCHR, S_IFBLK}) {
-    for (unsigned major : {1u, 2u, 4u, 5u, 7u, 8u, 10u, 13u, 21u, 29u, 108u, 136u, 189u, 202u, 226u, 248u, 250u, 253u, 254u, 259u}) {
-      for (unsigned minor : {0u, 1u, 2u, 3u, 4u, 5u, 8u, 11u, 64u, 125u, 126u, 127u, 183u, 200u, 223u, 229u, 232u, 234u, 235u, 236u, 237u, 238u, 242u}) {
+    for (unsigned major :
+         {1u, 2u, 4u, 5u, 7u, 8u, 10u, 13u, 21u, 29u, 108u, 136u, 189u, 202u, 226u, 248u, 250u, 253u, 254u, 259u}) {
+      for (unsigned minor : {0u,   1u,   2u,   3u,   4u,   5u,   8u,   11u,  64u,  125u, 126u, 127u,
+                             183u, 200u, 223u, 229u, 232u, 234u, 235u, 236u, 237u, 238u, 242u}) {
         if (harmless(type, major, minor)) continue;
         unlink("node");
         if (mknod("node", type | 0666, makedev(major, minor)) < 0) continue;

@@ -30,7 +30,8 @@ void MapLikeUsl() {
   if (ftruncate(fd, kSize) < 0 || write(fd, path, sizeof path) < 0) _exit(3);
   fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW);
   int readable = open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_RDONLY);
-  void* page = mmap(reinterpret_cast<void*>(kBase), kSize, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, readable, 0);
+  void* page =
+      mmap(reinterpret_cast<void*>(kBase), kSize, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, readable, 0);
   if (page != reinterpret_cast<void*>(kBase)) _exit(3);
 }
 
@@ -81,7 +82,8 @@ Outcome Replace() {
       {"mmap of a large range", [] { return Map(kBase, 1 << 20, MAP_FIXED | MAP_NORESERVE); }},
       {"mmap of a stack over it", [] { return Map(kBase, kSize, MAP_FIXED | MAP_GROWSDOWN); }},
       {"mmap of huge pages", [] { return Map(0, 1, MAP_FIXED | MAP_HUGETLB); }},
-      {"mremap onto it", [&] { return syscall(SYS_mremap, spare(), kSize, kSize, MREMAP_MAYMOVE | MREMAP_FIXED, kBase); }},
+      {"mremap onto it",
+       [&] { return syscall(SYS_mremap, spare(), kSize, kSize, MREMAP_MAYMOVE | MREMAP_FIXED, kBase); }},
       {"mremap onto it with bit 32",
        [&] { return syscall(SYS_mremap, spare(), kSize, kSize, MREMAP_MAYMOVE | MREMAP_FIXED | kHigh, kBase); }},
       {"shmat SHM_REMAP",
@@ -113,7 +115,8 @@ Outcome Drop() {
       {"munmap of 4 GiB", [] { return syscall(SYS_munmap, 0x8000, kHigh); }},
       {"mremap away",
        [] { return syscall(SYS_mremap, kBase, kSize, kSize, MREMAP_MAYMOVE | MREMAP_FIXED, 0x7000000000); }},
-      {"mremap MREMAP_DONTUNMAP", [] { return syscall(SYS_mremap, kBase, kSize, kSize, MREMAP_MAYMOVE | 4, 0x7000000000); }},
+      {"mremap MREMAP_DONTUNMAP",
+       [] { return syscall(SYS_mremap, kBase, kSize, kSize, MREMAP_MAYMOVE | 4, 0x7000000000); }},
       {"mremap to nothing", [] { return syscall(SYS_mremap, kBase, kSize, 0, MREMAP_MAYMOVE, 0); }},
       {"madvise DONTFORK", [] { return syscall(SYS_madvise, kBase, kSize, MADV_DONTFORK); }},
       {"madvise DONTFORK with bit 32", [] { return syscall(SYS_madvise, kBase, kSize, MADV_DONTFORK | kHigh); }},

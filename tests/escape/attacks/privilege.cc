@@ -30,6 +30,12 @@
 namespace escape {
 namespace {
 
+// Lets a stopped tracee go on, with the signal that it stopped for; one that faults would do so forever without.
+void Continue(pid_t tracee, int status) {
+  const int signal = WSTOPSIG(status) & 0x7f;
+  ptrace(PTRACE_CONT, tracee, nullptr, static_cast<long>(signal == SIGTRAP || status >> 16 ? 0 : signal));
+}
+
 // Starts the set-id copy of this program as `attacks privilege.probe HOW=...`, or what `file` is.
 void ExecProbe(const std::string& file, const char* how) {
   char name[] = "probe", attack[] = "privilege.probe", variable[] = "LD_PRELOAD=/work/evil.so";
@@ -39,8 +45,8 @@ void ExecProbe(const std::string& file, const char* how) {
   execve(file.c_str(), argv, environment);
 }
 
-// What the set-id program finds: 10 = root and AT_SECURE, 11 = root without it, 12 = not root. `how` says for how long it
-// stays.
+// What the set-id program finds: 10 = root and AT_SECURE, 11 = root without it, 12 = not root. `how` says for how long
+// it stays.
 Outcome Probe() {
   const bool secure = getauxval(AT_SECURE) != 0;
   if (Fact("how") == "wait") poll(nullptr, 0, 3000);
@@ -93,7 +99,8 @@ Outcome RootsFiles() {
   for (const char* path : {"/etc/passwd", "/etc/target"}) {
     if (open(path, O_WRONLY) >= 0) return Escaped(std::string("writes ") + path);
     if (chmod(path, 0666) == 0 || chown(path, getuid(), getgid()) == 0) return Escaped(std::string("owns ") + path);
-    if (truncate(path, 0) == 0 || rename(path, "/tmp/x") == 0 || unlink(path) == 0) return Escaped(std::string("changes ") + path);
+    if (truncate(path, 0) == 0 || rename(path, "/tmp/x") == 0 || unlink(path) == 0)
+      return Escaped(std::string("changes ") + path);
   }
   if (WriteFile("/etc/fresh", "x") || mkdir("/fresh", 0755) == 0) return Escaped("creates in root's directories");
   return HeldErrno("all of them, the last");
@@ -137,7 +144,8 @@ Outcome TraceInit() {
   char text[64];
   iovec mine{text, sizeof text}, theirs{reinterpret_cast<void*>(0x400000), 64};
   for (pid_t pid : {1, getppid()}) {
-    if (ptrace(PTRACE_SEIZE, pid, nullptr, nullptr) == 0 || ptrace(PTRACE_ATTACH, pid, nullptr, nullptr) == 0) return Escaped("ptrace");
+    if (ptrace(PTRACE_SEIZE, pid, nullptr, nullptr) == 0 || ptrace(PTRACE_ATTACH, pid, nullptr, nullptr) == 0)
+      return Escaped("ptrace");
     if (process_vm_readv(pid, &mine, 1, &theirs, 1, 0) >= 0) return Escaped("process_vm_readv");
     int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
     for (int fd = 0; fd < 16 && pidfd >= 0; ++fd) {
@@ -153,7 +161,8 @@ Outcome TraceInit() {
       }
     }
   }
-  if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) == 0 && getppid() == 1) return Escaped("PTRACE_TRACEME with init as tracer");
+  if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) == 0 && getppid() == 1)
+    return Escaped("PTRACE_TRACEME with init as tracer");
   return HeldErrno("ptrace");
 }
 ESCAPE_ATTACK(TraceInit, "privilege.trace_init", kNone, "view");
@@ -194,7 +203,8 @@ Outcome SetIdBits() {
   stat("mine", &status);
   if (status.st_uid == 0) return Escaped("chown to root");
   // Writing to a root's set-id program that is writable would clear the bits; making a link to it keeps the owner.
-  if (link(Fact("suid_program").c_str(), "linked") == 0 && chmod("linked", 04777) == 0) return Escaped("chmod through a link");
+  if (link(Fact("suid_program").c_str(), "linked") == 0 && chmod("linked", 04777) == 0)
+    return Escaped("chmod through a link");
   return Held();
 }
 ESCAPE_ATTACK(SetIdBits, "privilege.set_id_bits", kNone, "user");
@@ -208,7 +218,7 @@ Outcome TracedFirst() {
     _exit(77);
   }
   int status = 0;
-  while (waitpid(child, &status, 0) == child && WIFSTOPPED(status)) ptrace(PTRACE_CONT, child, nullptr, nullptr);
+  while (waitpid(child, &status, 0) == child && WIFSTOPPED(status)) Continue(child, status);
   const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return code == 10 || code == 11 ? Escaped("a traced process became root") : Held("status " + std::to_string(code));
 }
@@ -264,12 +274,13 @@ Outcome SeizeRace() {
     seized += traced;
     int status = 0;
     // While it is traced an exec or signal stops it; its rights at the end tell.
-    while (waitpid(child, &status, __WALL) == child && WIFSTOPPED(status)) ptrace(PTRACE_CONT, child, nullptr, nullptr);
+    while (waitpid(child, &status, __WALL) == child && WIFSTOPPED(status)) Continue(child, status);
     const bool root = WIFEXITED(status) && (WEXITSTATUS(status) == 10 || WEXITSTATUS(status) == 11);
     roots += root;
     if (traced && root) return Escaped("traced root after " + std::to_string(rounds) + " rounds");
   }
-  return Held(std::to_string(rounds) + " rounds, " + std::to_string(seized) + " seized, " + std::to_string(roots) + " root");
+  return Held(std::to_string(rounds) + " rounds, " + std::to_string(seized) + " seized, " + std::to_string(roots) +
+              " root");
 }
 ESCAPE_ATTACK(SeizeRace, "privilege.seize_race", kNone, "user");
 
@@ -301,7 +312,8 @@ Outcome WriteRace() {
       const std::string now = ReadAll(fd);
       close(fd);
       // Effective uid 0 before a read that still succeeds.
-      if (now.find("\nUid:\t1000\t0\t") != now.npos && process_vm_readv(child, &mine, 1, &theirs, 1, 0) == 1) changed = true;
+      if (now.find("\nUid:\t1000\t0\t") != now.npos && process_vm_readv(child, &mine, 1, &theirs, 1, 0) == 1)
+        changed = true;
     }
     close(ready[0]);
     if (changed) return Escaped("memory of a running set-id program was read");
@@ -349,7 +361,7 @@ Outcome TraceAbandonedExec() {
     bool traced = false;
     while (waitpid(child, &status, __WALL) == child && WIFSTOPPED(status)) {
       traced = true;
-      ptrace(PTRACE_CONT, child, nullptr, nullptr);
+      Continue(child, status);
     }
     const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
     abandoned += traced || code >= 78;

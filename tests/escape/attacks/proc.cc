@@ -14,23 +14,23 @@ namespace {
 
 Outcome Root() {
   const std::string secret = Secret(), climb = Climb(secret);
-  return FirstEscape({[&] { return TryOpen("/proc/self/root" + secret); },
-                      [&] { return TryOpen("/proc/self/root/../.." + secret); },
-                      [&] { return TryOpen("/proc/1/root" + secret); },
-                      [&] { return TryOpen("/proc/thread-self/root" + secret); },
-                      [&] { return TryOpen("/proc/self/task/" + std::to_string(getpid()) + "/root" + secret); },
-                      [&] { return TryOpen("/proc/self/cwd/" + climb); },
-                      [&] { return TryOpen("/proc/1/cwd/" + climb); },
-                      [&] { return TryOpen("/proc/self/fd/../cwd/" + climb); }});
+  return FirstEscape(
+      {[&] { return TryOpen("/proc/self/root" + secret); }, [&] { return TryOpen("/proc/self/root/../.." + secret); },
+       [&] { return TryOpen("/proc/1/root" + secret); }, [&] { return TryOpen("/proc/thread-self/root" + secret); },
+       [&] { return TryOpen("/proc/self/task/" + std::to_string(getpid()) + "/root" + secret); },
+       [&] { return TryOpen("/proc/self/cwd/" + climb); }, [&] { return TryOpen("/proc/1/cwd/" + climb); },
+       [&] { return TryOpen("/proc/self/fd/../cwd/" + climb); }});
 }
 ESCAPE_ATTACK(Root, "proc.root", kEscapes, "view");
 
 Outcome HostProcess() {
   for (const char* who : {"victim", "host_side", "driver"}) {
     const std::string base = "/proc/" + Fact(who);
-    for (const char* name : {"", "/root", "/cwd", "/exe", "/fd", "/fd/9", "/map_files", "/mem", "/maps", "/environ", "/cmdline",
-                             "/status", "/stat", "/task", "/ns/user", "/ns/mnt", "/fdinfo/9", "/cwd/secret", "/root/proc",
-                             "/oom_score_adj", "/coredump_filter", "/sched", "/auxv", "/comm", "/limits"}) {
+    for (const char* name :
+         {"",         "/root",   "/cwd",      "/exe",        "/fd",        "/fd/9",          "/map_files",
+          "/mem",     "/maps",   "/environ",  "/cmdline",    "/status",    "/stat",          "/task",
+          "/ns/user", "/ns/mnt", "/fdinfo/9", "/cwd/secret", "/root/proc", "/oom_score_adj", "/coredump_filter",
+          "/sched",   "/auxv",   "/comm",     "/limits"}) {
       struct stat status;
       const std::string path = base + name;
       if (lstat(path.c_str(), &status) == 0 || stat(path.c_str(), &status) == 0) return Escaped(path + " exists");
@@ -78,32 +78,36 @@ ESCAPE_ATTACK(Neighbours, "proc.neighbours", kEscapes, "view");
 Outcome DescriptorDirectories() {
   EnterWorkDirectory();
   int here = open(".", O_RDONLY | O_DIRECTORY), by_path = open("/", O_PATH);
-  auto through = [](int fd, const std::string& rest) { return TryOpen("/proc/self/fd/" + std::to_string(fd) + "/" + rest); };
+  auto through = [](int fd, const std::string& rest) {
+    return TryOpen("/proc/self/fd/" + std::to_string(fd) + "/" + rest);
+  };
   return FirstEscape({[&] { return through(here, Climb(Secret())); }, [&] { return through(by_path, Climb(Secret())); },
                       [&] { return through(here, "../../../../host/secret"); },
                       [&] { return TryOpen("/dev/fd/" + std::to_string(by_path) + "/.." + Secret()); }});
 }
-ESCAPE_ATTACK(DescriptorDirectories, "proc.descriptor_directories", kEscapes, "view");
+ESCAPE_ATTACK(DescriptorDirectories, "proc.descriptor_directories", kEscapes, "view volume");
 
 // Where the guest's tree lies on the host, and USL's own files, are not the guest's to know.
 Outcome HostPaths() {
   const std::string host = Fact("host_tree");
   if (host.empty()) return Held("no tree");
-  for (const char* name : {"/proc/self/maps", "/proc/self/smaps", "/proc/self/environ", "/proc/self/cmdline",
-                           "/proc/self/mountinfo", "/proc/self/mounts", "/proc/self/numa_maps", "/proc/1/maps", "/proc/1/environ",
-                           "/proc/1/cmdline", "/proc/self/fdinfo/0", "/proc/net/unix", "/proc/locks", "/proc/swaps"}) {
+  for (const char* name :
+       {"/proc/self/maps", "/proc/self/smaps", "/proc/self/environ", "/proc/self/cmdline", "/proc/self/mountinfo",
+        "/proc/self/mounts", "/proc/self/numa_maps", "/proc/1/maps", "/proc/1/environ", "/proc/1/cmdline",
+        "/proc/self/fdinfo/0", "/proc/net/unix", "/proc/locks", "/proc/swaps"}) {
     const int fd = open(name, O_RDONLY);
     if (fd < 0) continue;
     const std::string text = ReadAll(fd);
     close(fd);
-    if (strcmp(name, "/proc/self/cmdline") != 0 && text.find(host) != std::string::npos) return Escaped(std::string(name) + " shows " + host);
+    if (strcmp(name, "/proc/self/cmdline") != 0 && text.find(host) != std::string::npos)
+      return Escaped(std::string(name) + " shows " + host);
     if (text.find("loader-") != std::string::npos) return Escaped(std::string(name) + " shows the loader");
     if (text.find(Fact("unix_path")) != std::string::npos && strcmp(name, "/proc/self/cmdline") != 0) {
       return Escaped(std::string(name) + " shows host sockets");
     }
   }
-  for (const char* name : {"/proc/self/exe", "/proc/self/cwd", "/proc/self/root", "/proc/1/exe", "/proc/1/cwd", "/proc/self/fd/0",
-                           "/proc/self/fd/1", "/proc/self/fd/2"}) {
+  for (const char* name : {"/proc/self/exe", "/proc/self/cwd", "/proc/self/root", "/proc/1/exe", "/proc/1/cwd",
+                           "/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2"}) {
     char target[4096] = "";
     if (readlink(name, target, sizeof target - 1) < 0) continue;
     if (strstr(target, host.c_str()) || strstr(target, "loader-")) return Escaped(std::string(name) + " -> " + target);
@@ -114,8 +118,9 @@ ESCAPE_ATTACK(HostPaths, "proc.host_paths", kNone, "");
 
 // Global knobs and data of the host's kernel.
 Outcome Global() {
-  for (const char* name : {"/proc/kcore", "/proc/kmsg", "/proc/sysrq-trigger", "/proc/kallsyms", "/proc/keys", "/proc/key-users",
-                           "/proc/sched_debug", "/proc/timer_list", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe"}) {
+  for (const char* name :
+       {"/proc/kcore", "/proc/kmsg", "/proc/sysrq-trigger", "/proc/kallsyms", "/proc/keys", "/proc/key-users",
+        "/proc/sched_debug", "/proc/timer_list", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe"}) {
     int fd = open(name, O_WRONLY);
     if (fd >= 0 && write(fd, "|/tmp/x\n", 8) > 0) {
       int again = open(name, O_RDONLY);

@@ -31,12 +31,14 @@ Outcome AllFail(const Tries& tries) {
       if (attempt() == -1) refused += std::string(", ") + name + " (" + strerror(errno) + ")";
     }
     return std::count(refused.begin(), refused.end(), '(') * 2 > static_cast<long>(tries.size())
-               ? Held("most fail" + refused) : Escaped("all but" + refused);
+               ? Held("most fail" + refused)
+               : Escaped("all but" + refused);
   }
   for (const auto& [name, attempt] : tries) {
     errno = 0;
     if (attempt() != -1) return Escaped(name);
-    if (errno == EPERM || errno == EACCES) return Escaped(std::string(name) + " tells by " + strerror(errno) + " that the process exists");
+    if (errno == EPERM || errno == EACCES)
+      return Escaped(std::string(name) + " tells by " + strerror(errno) + " that the process exists");
   }
   return HeldErrno("all, the last");
 }
@@ -55,22 +57,23 @@ Outcome Scheduling() {
     uint64_t runtime = 0, deadline = 0, period = 0;
   } attributes;
   static char buffer[256];
-  return AllFail({{"getpriority", [=] { return syscall(SYS_getpriority, PRIO_PROCESS, victim); }},
-                  {"getpriority of the group", [=] { return syscall(SYS_getpriority, PRIO_PGRP, victim); }},
-                  {"setpriority", [=] { return syscall(SYS_setpriority, PRIO_PROCESS, victim, 3); }},
-                  {"setpriority of the group", [=] { return syscall(SYS_setpriority, PRIO_PGRP, victim, 4); }},
-                  {"ioprio_get", [=] { return syscall(SYS_ioprio_get, 1, victim); }},
-                  {"ioprio_set", [=] { return syscall(SYS_ioprio_set, 1, victim, 3 << 13); }},
-                  {"ioprio_set of the group", [=] { return syscall(SYS_ioprio_set, 2, victim, 3 << 13); }},
-                  {"sched_setaffinity", [=] { return syscall(SYS_sched_setaffinity, victim, sizeof cpus, &cpus); }},
-                  {"sched_getaffinity", [=] { return syscall(SYS_sched_getaffinity, victim, sizeof cpus, &cpus); }},
-                  {"sched_setscheduler", [=] { return syscall(SYS_sched_setscheduler, victim, SCHED_IDLE, &parameters); }},
-                  {"sched_getscheduler", [=] { return syscall(SYS_sched_getscheduler, victim); }},
-                  {"sched_setparam", [=] { return syscall(SYS_sched_setparam, victim, &parameters); }},
-                  {"sched_getparam", [=] { return syscall(SYS_sched_getparam, victim, &parameters); }},
-                  {"sched_setattr", [=] { return syscall(SYS_sched_setattr, victim, &attributes, 0); }},
-                  {"sched_getattr", [=] { return syscall(SYS_sched_getattr, victim, buffer, 56, 0); }},
-                  {"sched_rr_get_interval", [=] { return syscall(SYS_sched_rr_get_interval, victim, buffer); }}});
+  return AllFail(
+      {{"getpriority", [=] { return syscall(SYS_getpriority, PRIO_PROCESS, victim); }},
+       {"getpriority of the group", [=] { return syscall(SYS_getpriority, PRIO_PGRP, victim); }},
+       {"setpriority", [=] { return syscall(SYS_setpriority, PRIO_PROCESS, victim, 3); }},
+       {"setpriority of the group", [=] { return syscall(SYS_setpriority, PRIO_PGRP, victim, 4); }},
+       {"ioprio_get", [=] { return syscall(SYS_ioprio_get, 1, victim); }},
+       {"ioprio_set", [=] { return syscall(SYS_ioprio_set, 1, victim, 3 << 13); }},
+       {"ioprio_set of the group", [=] { return syscall(SYS_ioprio_set, 2, victim, 3 << 13); }},
+       {"sched_setaffinity", [=] { return syscall(SYS_sched_setaffinity, victim, sizeof cpus, &cpus); }},
+       {"sched_getaffinity", [=] { return syscall(SYS_sched_getaffinity, victim, sizeof cpus, &cpus); }},
+       {"sched_setscheduler", [=] { return syscall(SYS_sched_setscheduler, victim, SCHED_IDLE, &parameters); }},
+       {"sched_getscheduler", [=] { return syscall(SYS_sched_getscheduler, victim); }},
+       {"sched_setparam", [=] { return syscall(SYS_sched_setparam, victim, &parameters); }},
+       {"sched_getparam", [=] { return syscall(SYS_sched_getparam, victim, &parameters); }},
+       {"sched_setattr", [=] { return syscall(SYS_sched_setattr, victim, &attributes, 0); }},
+       {"sched_getattr", [=] { return syscall(SYS_sched_getattr, victim, buffer, 56, 0); }},
+       {"sched_rr_get_interval", [=] { return syscall(SYS_sched_rr_get_interval, victim, buffer); }}});
 }
 ESCAPE_ATTACK(Scheduling, "processes.scheduling", kEscapes, "view");
 
@@ -106,8 +109,7 @@ Outcome Identity() {
                   {"pidfd_open", [=] { return syscall(SYS_pidfd_open, victim, 0); }},
                   {"setpgid", [=] { return syscall(SYS_setpgid, victim, 0); }},
                   {"setpgid into its group", [=] { return setpgid(0, victim) == 0 ? 0 : (errno = ESRCH, -1); }},
-                  {"capget",
-                   [=] {
+                  {"capget", [=] {
                      uint32_t header[2] = {0x20080522, static_cast<uint32_t>(victim)};
                      return syscall(SYS_capget, header, buffer);
                    }}});
@@ -121,19 +123,20 @@ Outcome Memory() {
   static iovec theirs{reinterpret_cast<void*>(FactNumber("victim_memory")), 32};
   static void* pages[1] = {theirs.iov_base};
   static int status[1];
-  return AllFail({{"process_vm_readv", [=] { return syscall(SYS_process_vm_readv, victim, &mine, 1, &theirs, 1, 0); }},
-                  {"process_vm_writev", [=] { return syscall(SYS_process_vm_writev, victim, &mine, 1, &theirs, 1, 0); }},
-                  {"kcmp", [=] { return syscall(SYS_kcmp, getpid(), victim, KCMP_FILE, 0, 9); }},
-                  {"kcmp of itself", [=] { return syscall(SYS_kcmp, victim, victim, KCMP_VM, 0, 0); }},
-                  {"move_pages", [=] { return syscall(SYS_move_pages, victim, 1, pages, nullptr, status, 0); }},
-                  {"migrate_pages",
-                   [=] {
-                     unsigned long nodes = 1;
-                     return syscall(SYS_migrate_pages, victim, 2, &nodes, &nodes);
-                   }},
-                  {"PTRACE_SEIZE", [=] { return ptrace(PTRACE_SEIZE, victim, nullptr, nullptr); }},
-                  {"PTRACE_ATTACH", [=] { return ptrace(PTRACE_ATTACH, victim, nullptr, nullptr); }},
-                  {"PTRACE_PEEKDATA", [=] { return ptrace(PTRACE_PEEKDATA, victim, theirs.iov_base, nullptr); }}});
+  return AllFail(
+      {{"process_vm_readv", [=] { return syscall(SYS_process_vm_readv, victim, &mine, 1, &theirs, 1, 0); }},
+       {"process_vm_writev", [=] { return syscall(SYS_process_vm_writev, victim, &mine, 1, &theirs, 1, 0); }},
+       {"kcmp", [=] { return syscall(SYS_kcmp, getpid(), victim, KCMP_FILE, 0, 9); }},
+       {"kcmp of itself", [=] { return syscall(SYS_kcmp, victim, victim, KCMP_VM, 0, 0); }},
+       {"move_pages", [=] { return syscall(SYS_move_pages, victim, 1, pages, nullptr, status, 0); }},
+       {"migrate_pages",
+        [=] {
+          unsigned long nodes = 1;
+          return syscall(SYS_migrate_pages, victim, 2, &nodes, &nodes);
+        }},
+       {"PTRACE_SEIZE", [=] { return ptrace(PTRACE_SEIZE, victim, nullptr, nullptr); }},
+       {"PTRACE_ATTACH", [=] { return ptrace(PTRACE_ATTACH, victim, nullptr, nullptr); }},
+       {"PTRACE_PEEKDATA", [=] { return ptrace(PTRACE_PEEKDATA, victim, theirs.iov_base, nullptr); }}});
 }
 ESCAPE_ATTACK(Memory, "processes.memory", kEscapes, "view");
 
@@ -142,7 +145,8 @@ Outcome EachMemoryAsUser() {
   const pid_t victim = Victim();
   char text[128] = "";
   iovec mine{text, sizeof text}, theirs{reinterpret_cast<void*>(FactNumber("victim_memory")), 64};
-  if (process_vm_readv(victim, &mine, 1, &theirs, 1, 0) > 0 && HasMarker(text)) return Escaped("process_vm_readv read the secret");
+  if (process_vm_readv(victim, &mine, 1, &theirs, 1, 0) > 0 && HasMarker(text))
+    return Escaped("process_vm_readv read the secret");
   if (ptrace(PTRACE_SEIZE, victim, nullptr, nullptr) == 0) return Escaped("PTRACE_SEIZE");
   return HeldErrno("ptrace");
 }

@@ -40,10 +40,11 @@ Outcome OpenPath() {
   const std::string here = EnterWorkDirectory();
   WriteFile("allowed", "x");
   Flipper paths(here + "/allowed", Secret());
-  return Race("open", [&](unsigned round) { paths.Flip(round); },
-              [&] { return JudgeFd(open(paths.buffer.data(), O_RDONLY), "open").escaped; });
+  return Race(
+      "open", [&](unsigned round) { paths.Flip(round); },
+      [&] { return JudgeFd(open(paths.buffer.data(), O_RDONLY), "open").escaped; });
 }
-ESCAPE_ATTACK(OpenPath, "races.open_path", kEscapes, "");
+ESCAPE_ATTACK(OpenPath, "races.open_path", kEscapes, "volume");
 
 Outcome Openat2How() {
   const std::string here = EnterWorkDirectory();
@@ -52,29 +53,66 @@ Outcome Openat2How() {
   struct {
     volatile uint64_t flags, mode, resolve;
   } how{O_RDONLY, 0, 0};
-  return Race("openat2",
-              [&](unsigned round) {
-                how.resolve = round % 2 ? 0 : 0x10;  // RESOLVE_IN_ROOT
-                how.flags = round % 3 ? O_RDONLY : O_PATH;
-                paths.Flip(round / 2);
-              },
-              [&] {
-                int fd = static_cast<int>(syscall(SYS_openat2, AT_FDCWD, paths.buffer.data(), &how, sizeof how));
-                return JudgeFd(fd, "openat2").escaped;
-              });
+  return Race(
+      "openat2",
+      [&](unsigned round) {
+        how.resolve = round % 2 ? 0 : 0x10;  // RESOLVE_IN_ROOT
+        how.flags = round % 3 ? O_RDONLY : O_PATH;
+        paths.Flip(round / 2);
+      },
+      [&] {
+        int fd = static_cast<int>(syscall(SYS_openat2, AT_FDCWD, paths.buffer.data(), &how, sizeof how));
+        return JudgeFd(fd, "openat2").escaped;
+      });
 }
 ESCAPE_ATTACK(Openat2How, "races.openat2_how", kEscapes, "");
+
+// A directory, and a file in it, become symlinks to the host's by turns. On the host they are real symlinks, which
+// whoever follows a checked path once more would follow.
+Outcome SymlinkSwap() {
+  EnterWorkDirectory();
+  mkdir("d", 0755);
+  WriteFile("d/secret", "x");
+  WriteFile("f", "x");
+  symlink(HostDirectory().c_str(), "to-directory");
+  symlink(Secret().c_str(), "to-secret");
+  int tries = 0;
+  return Race(
+      "a directory and a file that become symlinks",
+      [&](unsigned round) {
+        syscall(SYS_renameat2, AT_FDCWD, "d", AT_FDCWD, "to-directory", 2 /* RENAME_EXCHANGE */);
+        syscall(SYS_renameat2, AT_FDCWD, "f", AT_FDCWD, "to-secret", 2);
+        Spin(round % 300);
+      },
+      [&] {
+        if (TryOpen("d/secret").escaped || TryOpen("f").escaped) return true;
+        struct stat status;
+        if (stat("f", &status) == 0 && status.st_size > 10) return true;
+        // What these do to the host's file shows outside, and natively here.
+        switch (++tries % 6) {
+          case 0: chmod("f", 0644); break;
+          case 1: setxattr("f", "user.escape", "x", 1, 0); break;
+          case 2: close(open("d/fresh", O_CREAT | O_WRONLY, 0644)); break;
+          case 3: utimensat(AT_FDCWD, "f", nullptr, 0); break;
+          case 4: link("d/secret", "linked"); break;
+          case 5: unlink("linked"); break;
+        }
+        return false;
+      });
+}
+ESCAPE_ATTACK(SymlinkSwap, "races.symlink_swap", kEscapes, "volume");
 
 // Creation: the host's directory is looked at from outside.
 Outcome CreatePath() {
   const std::string here = EnterWorkDirectory();
   Flipper paths(here + "/fresh", HostDirectory() + "/fresh");
-  return Race("mkdir", [&](unsigned round) { paths.Flip(round); },
-              [&] {
-                mkdir(paths.buffer.data(), 0755);
-                rmdir("fresh");
-                return access((HostDirectory() + "/fresh").c_str(), F_OK) == 0;
-              });
+  return Race(
+      "mkdir", [&](unsigned round) { paths.Flip(round); },
+      [&] {
+        mkdir(paths.buffer.data(), 0755);
+        rmdir("fresh");
+        return access((HostDirectory() + "/fresh").c_str(), F_OK) == 0;
+      });
 }
 ESCAPE_ATTACK(CreatePath, "races.create_path", kEscapes, "");
 
@@ -113,20 +151,21 @@ Outcome ConnectAddress() {
   int listener = GuestListener(here + "/own", SOCK_STREAM);
   if (listener < 0) return HeldErrno("bind");
   Addresses addresses(here + "/own", Fact("unix_path"), Fact("unix_abstract"));
-  return Race("connect", [&](unsigned round) { addresses.Flip(round); },
-              [&] {
-                int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-                bool reached = false;
-                if (connect(fd, reinterpret_cast<sockaddr*>(&addresses.buffer), addresses.size) == 0) {
-                  int peer = accept(listener, nullptr, nullptr);
-                  pollfd wait{fd, POLLIN, 0};
-                  // Our own end says nothing; only where it did not come, somebody else has the connection.
-                  reached = peer < 0 && poll(&wait, 1, 50) > 0 && HasMarker(ReadAll(fd));
-                  if (peer >= 0) close(peer);
-                }
-                close(fd);
-                return reached;
-              });
+  return Race(
+      "connect", [&](unsigned round) { addresses.Flip(round); },
+      [&] {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        bool reached = false;
+        if (connect(fd, reinterpret_cast<sockaddr*>(&addresses.buffer), addresses.size) == 0) {
+          int peer = accept(listener, nullptr, nullptr);
+          pollfd wait{fd, POLLIN, 0};
+          // Our own end says nothing; only where it did not come, somebody else has the connection.
+          reached = peer < 0 && poll(&wait, 1, 50) > 0 && HasMarker(ReadAll(fd));
+          if (peer >= 0) close(peer);
+        }
+        close(fd);
+        return reached;
+      });
 }
 ESCAPE_ATTACK(ConnectAddress, "races.connect_address", kEscapes, "");
 
@@ -134,15 +173,16 @@ Outcome BindAddress() {
   const std::string here = EnterWorkDirectory();
   const std::string fresh = HostDirectory() + "/bound";
   Addresses addresses(here + "/own", fresh, "usl-escape-bound");
-  return Race("bind", [&](unsigned round) { addresses.Flip(round / 2 * 2 + round % 2); },
-              [&] {
-                int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-                bind(fd, reinterpret_cast<sockaddr*>(&addresses.buffer), addresses.size);
-                close(fd);
-                unlink("own");
-                return access(fresh.c_str(), F_OK) == 0;
-              },
-              4000);
+  return Race(
+      "bind", [&](unsigned round) { addresses.Flip(round / 2 * 2 + round % 2); },
+      [&] {
+        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        bind(fd, reinterpret_cast<sockaddr*>(&addresses.buffer), addresses.size);
+        close(fd);
+        unlink("own");
+        return access(fresh.c_str(), F_OK) == 0;
+      },
+      4000);
 }
 ESCAPE_ATTACK(BindAddress, "races.bind_address", kEscapes, "");
 
@@ -160,20 +200,21 @@ Outcome SendMessage() {
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   int sent = 0, received = 0;
-  Outcome outcome = Race("sendmsg",
-                         [&](unsigned round) {
-                           addresses.Flip(round);
-                           const_cast<void* volatile&>(message.msg_name) =
-                               round % 3 ? static_cast<void*>(&addresses.buffer) : static_cast<void*>(&other);
-                         },
-                         [&] {
-                           sent += sendmsg(sender, &message, MSG_DONTWAIT) > 0;
-                           sent += sendto(sender, text, sizeof text, MSG_DONTWAIT,
-                                          reinterpret_cast<sockaddr*>(&addresses.buffer), addresses.size) > 0;
-                           char buffer[64];
-                           while (recv(receiver, buffer, sizeof buffer, MSG_DONTWAIT) > 0) ++received;
-                           return sent > received;
-                         });
+  Outcome outcome = Race(
+      "sendmsg",
+      [&](unsigned round) {
+        addresses.Flip(round);
+        const_cast<void* volatile&>(message.msg_name) =
+            round % 3 ? static_cast<void*>(&addresses.buffer) : static_cast<void*>(&other);
+      },
+      [&] {
+        sent += sendmsg(sender, &message, MSG_DONTWAIT) > 0;
+        sent += sendto(sender, text, sizeof text, MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&addresses.buffer),
+                       addresses.size) > 0;
+        char buffer[64];
+        while (recv(receiver, buffer, sizeof buffer, MSG_DONTWAIT) > 0) ++received;
+        return sent > received;
+      });
   return outcome;
 }
 ESCAPE_ATTACK(SendMessage, "races.send_message", kEscapes, "");
@@ -188,19 +229,20 @@ Outcome DescriptorNumber() {
   struct stat before, after;
   fstat(theirs, &before);
   int number = dup(mine);
-  return Race("fchmod, fsetxattr and futimens of a changing number",
-              [&](unsigned round) { dup2(round % 2 ? theirs : mine, number); },
-              [&] {
-                const timespec times[2] = {{1, 0}, {1, 0}};
-                fchmod(number, 0777);
-                fsetxattr(number, "user.escape", "x", 1, 0);
-                futimens(number, times);
-                fchown(number, getuid(), getgid());
-                char value[8];
-                fstat(theirs, &after);
-                return after.st_mode != before.st_mode || after.st_uid != before.st_uid ||
-                       after.st_mtim.tv_sec != before.st_mtim.tv_sec || fgetxattr(theirs, "user.escape", value, 8) > 0;
-              });
+  return Race(
+      "fchmod, fsetxattr and futimens of a changing number",
+      [&](unsigned round) { dup2(round % 2 ? theirs : mine, number); },
+      [&] {
+        const timespec times[2] = {{1, 0}, {1, 0}};
+        fchmod(number, 0777);
+        fsetxattr(number, "user.escape", "x", 1, 0);
+        futimens(number, times);
+        fchown(number, getuid(), getgid());
+        char value[8];
+        fstat(theirs, &after);
+        return after.st_mode != before.st_mode || after.st_uid != before.st_uid ||
+               after.st_mtim.tv_sec != before.st_mtim.tv_sec || fgetxattr(theirs, "user.escape", value, 8) > 0;
+      });
 }
 ESCAPE_ATTACK(DescriptorNumber, "races.descriptor_number", kEscapes, "user");
 
@@ -211,28 +253,34 @@ Outcome DescriptorKinds() {
   Addresses addresses(here + "/own", Fact("unix_datagram"), Fact("unix_abstract"));
   int pipes[2];
   if (pipe(pipes) < 0) return HeldErrno("pipe");
-  const int kinds[] = {socket(AF_UNIX, SOCK_DGRAM, 0),  socket(AF_UNIX, SOCK_STREAM, 0), socket(AF_NETLINK, SOCK_RAW, 0),
-                       open(".", O_RDONLY | O_DIRECTORY), open("/", O_PATH),             pipes[0],
-                       open("/proc/self/status", O_RDONLY), open("/dev/null", O_RDWR)};
+  const int kinds[] = {socket(AF_UNIX, SOCK_DGRAM, 0),
+                       socket(AF_UNIX, SOCK_STREAM, 0),
+                       socket(AF_NETLINK, SOCK_RAW, 0),
+                       open(".", O_RDONLY | O_DIRECTORY),
+                       open("/", O_PATH),
+                       pipes[0],
+                       open("/proc/self/status", O_RDONLY),
+                       open("/dev/null", O_RDWR)};
   int number = dup(kinds[0]);
-  return Race("calls on a number that changes its kind",
-              [&](unsigned round) {
-                int from = kinds[round % std::size(kinds)];
-                from < 0 ? close(number) : dup2(from, number);
-                addresses.Flip(round / 2);
-              },
-              [&] {
-                char buffer[256];
-                struct stat status;
-                connect(number, reinterpret_cast<sockaddr*>(&addresses.buffer), addresses.size);
-                sendto(number, "x", 1, MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&addresses.buffer), addresses.size);
-                fstat(number, &status);
-                syscall(SYS_getdents64, number, buffer, sizeof buffer);
-                fchdir(number);
-                Outcome opened = JudgeFd(openat(number, Climb(Secret()).c_str(), O_RDONLY), "openat");
-                fcntl(number, F_SETOWN, Victim());
-                return opened.escaped;
-              });
+  return Race(
+      "calls on a number that changes its kind",
+      [&](unsigned round) {
+        int from = kinds[round % std::size(kinds)];
+        from < 0 ? close(number) : dup2(from, number);
+        addresses.Flip(round / 2);
+      },
+      [&] {
+        char buffer[256];
+        struct stat status;
+        connect(number, reinterpret_cast<sockaddr*>(&addresses.buffer), addresses.size);
+        sendto(number, "x", 1, MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&addresses.buffer), addresses.size);
+        fstat(number, &status);
+        syscall(SYS_getdents64, number, buffer, sizeof buffer);
+        fchdir(number);
+        Outcome opened = JudgeFd(openat(number, Climb(Secret()).c_str(), O_RDONLY), "openat");
+        fcntl(number, F_SETOWN, Victim());
+        return opened.escaped;
+      });
 }
 ESCAPE_ATTACK(DescriptorKinds, "races.descriptor_kinds", kEscapes, "");
 

@@ -54,8 +54,11 @@ Outcome EachAlone() {
   siginfo_t info{};
   info.si_signo = kSignal;
   info.si_code = SI_QUEUE;
-  long results[] = {kill(victim, kSignal), kill(-victim, kSignal), syscall(SYS_tkill, victim, kSignal),
-                    syscall(SYS_tgkill, victim, victim, kSignal), syscall(SYS_rt_sigqueueinfo, victim, kSignal, &info),
+  long results[] = {kill(victim, kSignal),
+                    kill(-victim, kSignal),
+                    syscall(SYS_tkill, victim, kSignal),
+                    syscall(SYS_tgkill, victim, victim, kSignal),
+                    syscall(SYS_rt_sigqueueinfo, victim, kSignal, &info),
                     syscall(SYS_rt_tgsigqueueinfo, victim, victim, kSignal, &info)};
   for (long result : results) {
     if (result == 0) return Escaped("one of them");
@@ -135,18 +138,19 @@ Outcome OwnerRace() {
   signal(kSignal, SIG_IGN);
   volatile int owner = self;
   f_owner_ex extended{F_OWNER_PID, self};
-  return Race("FIOSETOWN and F_SETOWN_EX",
-              [&](unsigned round) {
-                owner = round % 2 ? victim : self;
-                const_cast<volatile pid_t&>(extended.pid) = round % 2 ? victim : self;
-                Spin(round % 100);
-              },
-              [&] {
-                ioctl(pair[0], 0x8901, &owner);
-                int now = fcntl(pair[0], F_GETOWN);
-                fcntl(pair[0], F_SETOWN_EX, &extended);
-                return now == victim || fcntl(pair[0], F_GETOWN) == victim;
-              });
+  return Race(
+      "FIOSETOWN and F_SETOWN_EX",
+      [&](unsigned round) {
+        owner = round % 2 ? victim : self;
+        const_cast<volatile pid_t&>(extended.pid) = round % 2 ? victim : self;
+        Spin(round % 100);
+      },
+      [&] {
+        ioctl(pair[0], 0x8901, &owner);
+        int now = fcntl(pair[0], F_GETOWN);
+        fcntl(pair[0], F_SETOWN_EX, &extended);
+        return now == victim || fcntl(pair[0], F_GETOWN) == victim;
+      });
 }
 ESCAPE_ATTACK(OwnerRace, "signals.owner_race", kEscapes, "");
 
@@ -156,7 +160,8 @@ Outcome PeerPidfd() {
     int pidfd = -1;
     socklen_t size = sizeof pidfd;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0) continue;
-    if (syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) == 0) return Escaped("SO_PEERPIDFD of descriptor " + std::to_string(fd));
+    if (syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) == 0)
+      return Escaped("SO_PEERPIDFD of descriptor " + std::to_string(fd));
     if (fcntl(pidfd, F_GETFD) >= 0) return Escaped("SO_PEERPIDFD gives a descriptor");
   }
   ucred peer{};
@@ -182,7 +187,8 @@ Outcome KernelPidfd() {
       return Escaped("SO_PEERCRED tells pid " + std::to_string(peer.pid));
     }
     if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0) continue;
-    if (fd != pair[0] && syscall(SYS_pidfd_send_signal, pidfd, SIGCONT, nullptr, 0) == 0) return Escaped("a signal to the kernel");
+    if (fd != pair[0] && syscall(SYS_pidfd_send_signal, pidfd, SIGCONT, nullptr, 0) == 0)
+      return Escaped("a signal to the kernel");
   }
   return Held();
 }
@@ -198,9 +204,11 @@ Outcome TerminalOwner() {
   fcntl(fd, F_SETSIG, kSignal);
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_ASYNC);
   int owner = fcntl(fd, F_GETOWN);
-  if (owner == -Victim() || owner == -FactNumber("driver")) return Escaped("the terminal signals group " + std::to_string(-owner));
+  if (owner == -Victim() || owner == -FactNumber("driver"))
+    return Escaped("the terminal signals group " + std::to_string(-owner));
   if (tcsetpgrp(fd, Victim()) == 0) return Escaped("tcsetpgrp");
-  return Held("foreground group " + std::to_string(group) + ", own " + std::to_string(mine) + ", owner " + std::to_string(owner));
+  return Held("foreground group " + std::to_string(group) + ", own " + std::to_string(mine) + ", owner " +
+              std::to_string(owner));
 }
 ESCAPE_ATTACK(TerminalOwner, "signals.terminal_owner", kNone, "stdin=terminal");
 

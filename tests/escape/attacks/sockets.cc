@@ -48,7 +48,8 @@ Outcome Receive(int fd) {
   if (header && header->cmsg_type == SCM_RIGHTS) {
     int directory;
     memcpy(&directory, CMSG_DATA(header), sizeof directory);
-    if (JudgeFd(openat(directory, "secret", O_RDONLY), "openat").escaped) return Escaped("SCM_RIGHTS gave the host's directory");
+    if (JudgeFd(openat(directory, "secret", O_RDONLY), "openat").escaped)
+      return Escaped("SCM_RIGHTS gave the host's directory");
   }
   return Escaped(HasMarker(text) ? "the host's server told the secret" : "connected");
 }
@@ -82,16 +83,20 @@ Outcome UnixSymlink() {
 }
 ESCAPE_ATTACK(UnixSymlink, "sockets.unix_symlink", kEscapes, "");
 
-Outcome UnixAbstract() { return Connect(UnixAddress(Fact("unix_abstract"), true)); }
+Outcome UnixAbstract() {
+  return Connect(UnixAddress(Fact("unix_abstract"), true));
+}
 ESCAPE_ATTACK(UnixAbstract, "sockets.unix_abstract", kEscapes, "view");
 
 // Abstract names that every desktop has: the message bus, X11.
 Outcome WellKnown() {
-  for (const char* path : {"/run/dbus/system_bus_socket", "/run/systemd/private", "/run/systemd/journal/stdout", "/run/udev/control",
-                           "/var/run/docker.sock", "/run/containerd/containerd.sock", "/tmp/.X11-unix/X0", "/run/nscd/socket"}) {
+  for (const char* path :
+       {"/run/dbus/system_bus_socket", "/run/systemd/private", "/run/systemd/journal/stdout", "/run/udev/control",
+        "/var/run/docker.sock", "/run/containerd/containerd.sock", "/tmp/.X11-unix/X0", "/run/nscd/socket"}) {
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     const UnixAddress address(path, false), abstract(path, true);
-    if (connect(fd, address.get(), address.size) == 0 || connect(fd, abstract.get(), abstract.size) == 0) return Escaped(path);
+    if (connect(fd, address.get(), address.size) == 0 || connect(fd, abstract.get(), abstract.size) == 0)
+      return Escaped(path);
     close(fd);
   }
   return HeldErrno("connect");
@@ -116,7 +121,8 @@ Outcome Datagrams() {
   if (sendmsg(fd, &messages[0].msg_hdr, 0) > 0) sent += " sendmsg";
   if (sendmmsg(fd, messages, 2, 0) > 0) sent += " sendmmsg";
   // With no length of an address, but MSG_* bits above the lower half.
-  if (syscall(SYS_sendto, fd, text, sizeof text, 1UL << 32, address.get(), address.size) > 0) sent += " sendto with bit 32";
+  if (syscall(SYS_sendto, fd, text, sizeof text, 1UL << 32, address.get(), address.size) > 0)
+    sent += " sendto with bit 32";
   return sent.empty() ? HeldErrno("sending") : Escaped("by" + sent);
 }
 ESCAPE_ATTACK(Datagrams, "sockets.datagrams", kEscapes, "view");
@@ -142,7 +148,8 @@ sockaddr_in Loopback(int port) {
 // With --network none there is no inet at all, loopback included.
 Outcome NoNetwork() {
   for (int family : {AF_INET, AF_INET6}) {
-    for (int type : {+SOCK_STREAM, +SOCK_DGRAM, +SOCK_RAW, SOCK_STREAM | SOCK_NONBLOCK, SOCK_DGRAM | SOCK_CLOEXEC, +SOCK_SEQPACKET}) {
+    for (int type : {+SOCK_STREAM, +SOCK_DGRAM, +SOCK_RAW, SOCK_STREAM | SOCK_NONBLOCK, SOCK_DGRAM | SOCK_CLOEXEC,
+                     +SOCK_SEQPACKET}) {
       for (int protocol : {0, +IPPROTO_TCP, +IPPROTO_UDP, +IPPROTO_ICMP, 262 /* MPTCP */, 132 /* SCTP */}) {
         if (socket(family, type, protocol) >= 0) return Escaped("socket");
         if (syscall(SYS_socket, family | 1L << 32, type, protocol) >= 0) return Escaped("socket with bit 32");
@@ -158,7 +165,8 @@ Outcome NoConnections() {
   for (int fd : {socket(AF_INET, SOCK_STREAM, 0), socket(AF_INET, SOCK_STREAM, 262), socket(AF_UNIX, SOCK_STREAM, 0)}) {
     if (fd < 0) continue;
     if (connect(fd, reinterpret_cast<const sockaddr*>(&tcp), sizeof tcp) == 0) return Receive(fd);
-    if (sendto(fd, "x", 1, MSG_FASTOPEN, reinterpret_cast<const sockaddr*>(&tcp), sizeof tcp) == 1) return Escaped("MSG_FASTOPEN");
+    if (sendto(fd, "x", 1, MSG_FASTOPEN, reinterpret_cast<const sockaddr*>(&tcp), sizeof tcp) == 1)
+      return Escaped("MSG_FASTOPEN");
     if (listen(fd, 1) == 0) return Escaped("listen of an unbound socket");
   }
   return HeldErrno("connect");
@@ -193,7 +201,8 @@ ESCAPE_ATTACK(Udp, "sockets.udp", kEscapes, "nonet");
 Outcome InheritedSocket() {
   const sockaddr_in tcp = Loopback(static_cast<int>(FactNumber("tcp_port")));
   if (connect(0, reinterpret_cast<const sockaddr*>(&tcp), sizeof tcp) == 0) return Escaped("connect");
-  if (sendto(0, "x", 1, MSG_FASTOPEN, reinterpret_cast<const sockaddr*>(&tcp), sizeof tcp) == 1) return Escaped("MSG_FASTOPEN");
+  if (sendto(0, "x", 1, MSG_FASTOPEN, reinterpret_cast<const sockaddr*>(&tcp), sizeof tcp) == 1)
+    return Escaped("MSG_FASTOPEN");
   if (listen(0, 1) == 0) return Escaped("listen");
   return HeldErrno("listen");
 }
@@ -250,7 +259,8 @@ Outcome Netlink() {
     all.append(buffer, static_cast<size_t>(size));
     if (size == 20) break;
   }
-  return all.find(Fact("unix_path")) != std::string::npos ? Escaped("SOCK_DIAG lists the host's sockets") : Held("no names");
+  return all.find(Fact("unix_path")) != std::string::npos ? Escaped("SOCK_DIAG lists the host's sockets")
+                                                          : Held("no names");
 }
 ESCAPE_ATTACK(Netlink, "sockets.netlink_diag", kDepends, "");
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -17,6 +18,10 @@
 
 namespace escape {
 namespace {
+
+bool AddsLink(const char* path) {
+  return linkat(AT_FDCWD, path, AT_FDCWD, "linked", AT_SYMLINK_FOLLOW) == 0 || link("f0", "linked") == 0;
+}
 
 // Changes each of the files fN in another way; all of it may succeed, in the view.
 Outcome Change() {
@@ -87,11 +92,13 @@ Outcome Connect() {
   struct stat status;
   const bool seen = stat(address.sun_path, &status) == 0;
   int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return Escaped("connected to the host's socket");
+  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0)
+    return Escaped("connected to the host's socket");
   const std::string reason = strerror(errno);
   if (link((shared + "/socket").c_str(), (shared + "/socket2").c_str()) == 0) {
     strncpy(address.sun_path, (shared + "/socket2").c_str(), sizeof address.sun_path - 1);
-    if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return Escaped("connected through a link");
+    if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0)
+      return Escaped("connected through a link");
   }
   // A reader of the host waits at the other end.
   int fifo = open((shared + "/fifo").c_str(), O_WRONLY | O_NONBLOCK);
@@ -99,6 +106,39 @@ Outcome Connect() {
   return Held(std::string(seen ? "seen" : "not seen") + ", connect: " + reason);
 }
 ESCAPE_ATTACK(Connect, "view.connect", kNone, "helper");
+
+// A volume that was given for reading: as root of the guest, by path and by descriptor, and by mounting it again.
+Outcome ReadOnlyVolume() {
+  if (chdir("/volume") < 0) return HeldErrno("chdir");
+  for (int round = 0; round < 3; ++round) {
+    int fd = open("f0", O_RDONLY);
+    if (fd < 0) return Held("cannot be opened at all");
+    const std::string link = "/proc/self/fd/" + std::to_string(fd);
+    const timespec times[2] = {{1, 0}, {1, 0}};
+    if (open("f0", O_RDWR) >= 0 || open("f0", O_RDONLY | O_TRUNC) >= 0) return Escaped("open for writing");
+    if (open(link.c_str(), O_RDWR) >= 0) return Escaped("reopened for writing");
+    if (truncate("f0", 0) == 0 || truncate(link.c_str(), 0) == 0 || ftruncate(fd, 0) == 0) return Escaped("truncate");
+    if (chmod("f0", 0777) == 0 || fchmod(fd, 0777) == 0) return Escaped("chmod");
+    if (chown("f0", 5, 5) == 0 || fchown(fd, 5, 5) == 0) return Escaped("chown");
+    if (futimens(fd, times) == 0 || utimensat(AT_FDCWD, "f0", times, 0) == 0) return Escaped("utimensat");
+    if (setxattr("f0", "user.a", "b", 1, 0) == 0 || fsetxattr(fd, "user.a", "b", 1, 0) == 0) return Escaped("setxattr");
+    if (unlink("f1") == 0 || rename("f1", "f2") == 0 || AddsLink(link.c_str())) return Escaped("a name");
+    if (mkdir("fresh", 0755) == 0 || WriteFile("fresh", "x")) return Escaped("a new file");
+    if (mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED)
+      return Escaped("mmap for writing");
+    close(fd);
+    // Guest root may mount again; the volume stays what it is.
+    if (round == 0) mount("none", "/volume", nullptr, MS_REMOUNT | MS_BIND, nullptr);
+    if (round == 1) {
+      mkdir("/tmp/again", 0755);
+      mount("/volume", "/tmp/again", nullptr, MS_BIND, nullptr);
+      mount("none", "/tmp/again", nullptr, MS_REMOUNT | MS_BIND, nullptr);
+      if (chdir("/tmp/again") < 0) return HeldErrno("chdir");
+    }
+  }
+  return HeldErrno("all of them, the last");
+}
+ESCAPE_ATTACK(ReadOnlyVolume, "view.read_only_volume", kNone, "helper");
 
 // Descriptors and variables that the caller of `usl run` happens to have are not the guest's.
 Outcome Leaks() {
