@@ -1,7 +1,7 @@
 // Resource limits: getrlimit(2), setrlimit(2), prlimit(2).
 //
-// The host's hard limits are left alone, as a lowered one could not rise again for guest root. A guest's setting is kept in
-// the process's record; its soft part is what the host enforces, as far as the host's hard limit goes.
+// The host's hard limits are left alone, as a lowered one could not rise again for guest root. A guest's setting is
+// kept in the process's record; its soft part is what the host enforces, as far as the host's hard limit goes.
 #include <linux/capability.h>
 #include <sys/resource.h>
 

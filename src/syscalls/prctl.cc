@@ -1,5 +1,5 @@
-// prctl(2), the options that are virtual: what concerns identity and privilege. Options of the caller's own execution are
-// native (platform/filter_rule_lists.cc).
+// prctl(2), the options that are virtual: what concerns identity and privilege. Options of the caller's own execution
+// are native (platform/filter_rule_lists.cc).
 #include <linux/capability.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
@@ -15,7 +15,9 @@ namespace {
 using kernel::Reply;
 using kernel::SyscallContext;
 
-bool IsCapability(uint64_t number) { return number <= static_cast<uint64_t>(cred::kLastCapability); }
+bool IsCapability(uint64_t number) {
+  return number <= static_cast<uint64_t>(cred::kLastCapability);
+}
 
 Result<Reply> SetSecureBits(SyscallContext& context) {
   const cred::Credentials& old = context.credentials();

@@ -1,5 +1,6 @@
-// Scheduling of processes of the instance: sched_*(2), getpriority(2), ioprio_get(2). The caller's own thread group goes on
-// natively; for others the kernel makes the call itself, as a number could be used again before a continued call ran.
+// Scheduling of processes of the instance: sched_*(2), getpriority(2), ioprio_get(2). The caller's own thread group
+// goes on natively; for others the kernel makes the call itself, as a number could be used again before a continued
+// call ran.
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -67,7 +68,8 @@ Result<Reply> Ask(SyscallContext& context, size_t size, int address_index,
   return result;
 }
 
-// The processes that (which, who) of getpriority(2) and ioprio_get(2) mean. `kinds` gives the numbers of the three kinds.
+// The processes that (which, who) of getpriority(2) and ioprio_get(2) mean. `kinds` gives the numbers of the three
+// kinds.
 struct PriorityKinds {
   int process, group, user;
 };
@@ -83,9 +85,8 @@ Result<std::vector<Ref<Process>>> Selected(SyscallContext& context, PriorityKind
   } else if (which == kinds.user) {
     uid_t user = who == 0 ? context.credentials().uid : static_cast<uid_t>(who);
     selected = context.kernel().tasks().List();
-    std::erase_if(selected, [&](const Ref<Process>& process) {
-      return CredentialsOf(context.kernel(), *process)->uid != user;
-    });
+    std::erase_if(selected,
+                  [&](const Ref<Process>& process) { return CredentialsOf(context.kernel(), *process)->uid != user; });
   } else {
     return Fail(EINVAL);
   }
@@ -146,8 +147,8 @@ Result<Reply> sys_sched_rr_get_interval(SyscallContext& context) {
              [](pid_t tid, void* data) { return syscall(SYS_sched_rr_get_interval, tid, data); });
 }
 
-// By any number but 0 these are served, for the caller's own threads too: a thread whose open is being answered may carry a
-// borrowed mask, which nobody may see or overwrite (platform/placement.h).
+// By any number but 0 these are served, for the caller's own threads too: a thread whose open is being answered may
+// carry a borrowed mask, which nobody may see or overwrite (platform/placement.h).
 Result<Reply> sys_sched_setaffinity(SyscallContext& context) {
   if (context.IntArg(0) == 0) return Reply::ContinueByRegisters();
   Target target = USL_TRY(FindTarget(context, true));
@@ -186,9 +187,8 @@ Result<Reply> sys_sched_setattr(SyscallContext& context) {
 Result<Reply> sys_sched_getattr(SyscallContext& context) {
   size_t size = std::min<size_t>(context.UintArg(2), kMaxAttr);
   unsigned flags = context.UintArg(3);
-  return Ask(context, size, 1, [size, flags](pid_t tid, void* data) {
-    return syscall(SYS_sched_getattr, tid, data, size, flags);
-  });
+  return Ask(context, size, 1,
+             [size, flags](pid_t tid, void* data) { return syscall(SYS_sched_getattr, tid, data, size, flags); });
 }
 
 Result<Reply> sys_getpriority(SyscallContext& context) {

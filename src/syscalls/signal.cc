@@ -25,7 +25,9 @@ bool IsInit(const SyscallContext& context, const Process& process) {
   return &process == context.kernel().tasks().init().get();
 }
 
-bool IsSignal(int signal) { return signal >= 0 && signal <= SIGRTMAX; }
+bool IsSignal(int signal) {
+  return signal >= 0 && signal <= SIGRTMAX;
+}
 
 // To one process or thread, after the permission check. Init takes no signal from inside, as Linux's takes none that it
 // has no handler for.
