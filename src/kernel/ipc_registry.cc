@@ -1,9 +1,11 @@
 #include "kernel/ipc_registry.h"
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -69,6 +71,14 @@ int GiveHostObject(IpcKind kind, int id, uid_t uid, gid_t gid) {
   return -1;
 }
 
+struct RecordedId {
+  int32_t kind, id;
+};
+
+std::string RecordPath(const std::string& directory) {
+  return directory + "/ipc";
+}
+
 bool IsOwner(const IpcObject& object, const cred::Credentials& credentials) {
   return credentials.euid == object.uid || credentials.euid == object.cuid;
 }
@@ -89,6 +99,30 @@ bool MayUseIpc(const IpcObject& object, const cred::Credentials& credentials, un
 void IpcRegistry::RemoveAll() {
   for (const auto& object : objects_) RemoveHostObject(object->kind, object->id);
   objects_.clear();
+  Record();
+}
+
+void IpcRegistry::RecordIn(const std::string& directory) {
+  record_.Reset(open(RecordPath(directory).c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+}
+
+void IpcRegistry::Record() const {
+  if (!record_) return;
+  std::vector<RecordedId> ids;
+  for (const auto& object : objects_) ids.push_back({static_cast<int32_t>(object->kind), object->id});
+  // Killed in between, it leaves entries too many at the end, never too few.
+  const size_t size = ids.size() * sizeof(RecordedId);
+  if (pwrite(record_.get(), ids.data(), size, 0) == static_cast<ssize_t>(size)) {
+    (void)!ftruncate(record_.get(), static_cast<off_t>(size));
+  }
+}
+
+void RemoveIpcLeftovers(const std::string& directory) {
+  const UniqueFd record(open(RecordPath(directory).c_str(), O_RDONLY | O_CLOEXEC));
+  RecordedId recorded;
+  while (record && read(record.get(), &recorded, sizeof recorded) == sizeof recorded) {
+    RemoveHostObject(static_cast<IpcKind>(recorded.kind), recorded.id);
+  }
 }
 
 Result<int> IpcRegistry::Get(IpcKind kind, key_t key, uint64_t size, int flags, const cred::Credentials& credentials,
@@ -122,6 +156,7 @@ Result<int> IpcRegistry::Get(IpcKind kind, key_t key, uint64_t size, int flags, 
                                                            .mode = static_cast<unsigned>(flags) & 0777,
                                                            .creator = creator,
                                                            .size = size}));
+  Record();
   return id;
 }
 
@@ -167,14 +202,15 @@ std::vector<IpcObject*> IpcRegistry::List(IpcKind kind) {
 }
 
 void IpcRegistry::Forget(IpcKind kind, int id) {
-  std::erase_if(objects_, [=](const auto& object) { return object->kind == kind && object->id == id; });
+  if (std::erase_if(objects_, [=](const auto& object) { return object->kind == kind && object->id == id; })) Record();
 }
 
 void IpcRegistry::DropDetached() {
-  std::erase_if(objects_, [](const auto& object) {
+  const size_t gone = std::erase_if(objects_, [](const auto& object) {
     shmid_ds status;
     return object->removed && shmctl(object->id, IPC_STAT, &status) < 0;
   });
+  if (gone) Record();
 }
 
 }  // namespace usl::kernel

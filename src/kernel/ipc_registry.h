@@ -9,9 +9,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "cred/credentials.h"
 
 namespace usl::kernel {
@@ -41,6 +43,9 @@ class IpcRegistry {
   ~IpcRegistry() { RemoveAll(); }
   // Removes all objects from the host: nothing of the instance stays behind. At its end, as that is an _exit().
   void RemoveAll();
+  // From now on the objects' host ids stand in a file of this directory, for RemoveIpcLeftovers. Without it (a full
+  // disk) a killed kernel process leaves them behind; nothing else changes.
+  void RecordIn(const std::string& directory);
 
   // The host user that guests run as, when it is not the kernel's own: objects must be its.
   void SetHostOwner(uid_t uid, gid_t gid) {
@@ -66,14 +71,19 @@ class IpcRegistry {
   std::vector<IpcObject*> List(IpcKind kind);
 
  private:
+  void Record() const;
   void Forget(IpcKind kind, int id);
   void DropDetached();
 
   std::vector<std::unique_ptr<IpcObject>> objects_;
+  UniqueFd record_;
   bool has_host_owner_ = false;
   uid_t host_uid_ = 0;
   gid_t host_gid_ = 0;
 };
+
+// Removes what a kernel process that was killed left, by the record in its directory.
+void RemoveIpcLeftovers(const std::string& directory);
 
 // ipcperms() of Linux. Pure.
 bool MayUseIpc(const IpcObject& object, const cred::Credentials& credentials, unsigned wanted);

@@ -5,6 +5,8 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 
+#include <filesystem>
+
 namespace usl::kernel {
 namespace {
 
@@ -26,6 +28,25 @@ TEST(IpcRegistry, KeysAreItsOwn) {
   EXPECT_EQ(ErrorOf(second.Find(IpcKind::kSharedMemory, id)), EINVAL);
   // Natively nobody finds it by the key.
   EXPECT_EQ(shmget(kKey, 0, 0), -1);
+}
+
+TEST(IpcRegistry, WhatAKilledKernelLeftIsRemoved) {
+  char directory[] = "/tmp/usl-ipc-XXXXXX";
+  ASSERT_NE(mkdtemp(directory), nullptr);
+  const auto root = cred::RootCredentials();
+  IpcRegistry registry;
+  registry.RecordIn(directory);
+  const int gone = *registry.Get(IpcKind::kSemaphores, IPC_PRIVATE, 1, IPC_CREAT | 0600, root, 1);
+  const int left = *registry.Get(IpcKind::kSharedMemory, IPC_PRIVATE, 100, IPC_CREAT | 0600, root, 1);
+  ASSERT_TRUE(registry.Remove(**registry.Find(IpcKind::kSemaphores, gone)));
+  shmid_ds status;
+  EXPECT_EQ(shmctl(left, IPC_STAT, &status), 0);
+  RemoveIpcLeftovers(directory);
+  EXPECT_EQ(shmctl(left, IPC_STAT, &status), -1);
+  const std::string record = std::string(directory) + "/ipc";
+  registry.RemoveAll();
+  EXPECT_EQ(std::filesystem::file_size(record), 0u);
+  std::filesystem::remove_all(directory);
 }
 
 TEST(IpcRegistry, LeavesNothingBehind) {

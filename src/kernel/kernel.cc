@@ -41,6 +41,7 @@ Kernel::Kernel(KernelOptions options, std::unique_ptr<vfs::Vfs> vfs, std::vector
       events_(std::make_unique<EventLoop>(*this, lock_)),
       exec_(std::make_unique<ExecService>(*this, options_.pico_base, options_.pico_fd)),
       workers_(std::make_unique<WorkerPool>(*this)) {
+  if (!options_.runtime_directory.empty()) ipc_.RecordIn(options_.runtime_directory);
   tasks_ = std::make_unique<TaskTable>(
       [this](Process& process) {
         pid_t pid = process.pid();

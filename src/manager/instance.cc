@@ -11,6 +11,7 @@
 
 #include "base/format.h"
 #include "fs/tmpfs.h"
+#include "kernel/ipc_registry.h"
 #include "manager/change_tree.h"
 #include "manager/host_paths.h"
 #include "manager/kernel_process.h"
@@ -77,6 +78,7 @@ class Starter {
     if (kernel == 0) BecomeKernel();
     const int status = Supervise(BecomeSupervisor(kernel));
     fs::RemoveTmpFsLeftovers(runtime_->path());
+    kernel::RemoveIpcLeftovers(runtime_->path());
     return status;
   }
 
