@@ -84,7 +84,7 @@ class Teardown(unittest.TestCase):
         if runtime_files:
             self.assertEqual([str(path) for path in self.place.runtime.rglob("*") if path.is_file()], [])
         if ipc:
-            self.assertEqual(host_ipc() - self.ipc, set())
+            self.assertEqual(host_ipc() - self.ipc, set(), "System V objects are left")
 
     def test_ends_with_its_first_process(self):
         for view in (False, True):
