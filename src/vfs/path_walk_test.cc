@@ -284,7 +284,7 @@ TEST_F(PathWalkTest, NoSymfollowMount) {
 TEST_F(PathWalkTest, MagicLinks) {
   Symlink("/magic", "shown:[1]");
   const Path c = PathAt("/a/b/c");
-  InodeAt("/magic").follow = [c](Path& path) -> Result<UniqueFd> {
+  InodeAt("/magic").follow = [&c](Path& path) -> Result<UniqueFd> {
     path = c;
     return UniqueFd();
   };
