@@ -104,7 +104,7 @@ class BadInput(UslTest):
         self.check(self.usl("run", "--", "sh", "-c", "(setsid sh -c 'trap \"\" TERM HUP; sleep 1000' &) ; sleep 1000 & exit 0"))
         after = (processes_of_usl(), set(os.listdir("/dev/shm")))
         self.assertLessEqual(after[0], before[0])
-        self.assertLessEqual({name for name in after[1] if name.startswith("usl")}, before[1])
+        self.assertLessEqual({name for name in after[1] if name.startswith("usl-tmpfs")}, before[1])
         running = os.path.join(self.home.path, ".local/share/usl/running")
         self.assertEqual(os.listdir(running) if os.path.isdir(running) else [], [])
 
