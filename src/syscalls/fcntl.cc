@@ -1,6 +1,7 @@
 // The commands of fcntl(2) that the filter does not let pass.
 #include <fcntl.h>
 
+#include "kernel/kernel.h"
 #include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
 #include "syscalls/owner.h"
@@ -23,7 +24,13 @@ Result<Reply> SetOwnerExtended(SyscallContext& context, const UniqueFd& fd) {
 
 Result<Reply> SetStatusFlags(SyscallContext& context, const UniqueFd& fd) {
   const int flags = context.IntArg(2);
-  if (flags & O_ASYNC) USL_TRY_VOID(EnsureOwner(context, fd));
+  if (flags & O_ASYNC) {
+    USL_TRY_VOID(EnsureOwner(context, fd));
+    // The host notes the number of the descriptor for si_fd, so the call should be the guest's own. Should the number
+    // be re-bound to a terminal without an owner meanwhile, its foreground group is the owner: nobody outside the
+    // guest's domain gets a signal by that where the host confines it, and elsewhere the kernel makes the call.
+    if (context.kernel().options().confined_by_host) return Reply::ContinueByRegisters();
+  }
   if (fcntl(fd.get(), F_SETFL, flags) < 0) return FailErrno();
   return 0;
 }
