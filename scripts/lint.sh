@@ -30,6 +30,6 @@ check "formatting (clang-format-14)" format
 check "dependency direction" python3 tools/check_dependencies.py
 check "file sizes" python3 tools/check_file_size.py
 check "generated pages" scripts/docs.sh "$build" --check
-check "clang-tidy-19" python3 tools/run_clang_tidy.py "$build"
+# clang-tidy is `make tidy`: not all of the sources have been through it yet, so it does not decide what lands.
 echo "lint: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -15,7 +15,6 @@
 namespace usl::fs {
 namespace {
 
-using ::testing::Contains;
 using ::testing::ElementsAre;
 
 class DevPtsTest : public ::testing::Test {
