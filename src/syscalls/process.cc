@@ -153,15 +153,14 @@ Result<Reply> sys_unshare(SyscallContext& context) {
   if (flags & CLONE_NEWUSER) return Fail(ENOSPC);  // as with user.max_user_namespaces = 0
   if (flags & (kNewTime | (kNewNamespaces & ~(CLONE_NEWNS | CLONE_NEWUTS)))) return Fail(EINVAL);
   if ((flags & (CLONE_NEWNS | CLONE_NEWUTS)) && !context.credentials().Has(CAP_SYS_ADMIN)) return Fail(EPERM);
-  // A thread of several cannot leave its address space; the host knows how many there are, and says EINVAL.
-  if ((flags & kAlone) && !(flags & (CLONE_NEWNS | CLONE_NEWUTS))) return Reply::ContinueByRegisters();
+  // The host's part cannot be passed on together with a new namespace, which would be a real one: refused before
+  // anything has changed.
+  const bool new_namespace = flags & (CLONE_NEWNS | CLONE_NEWUTS);
+  if (new_namespace && (flags & (CLONE_FILES | CLONE_SYSVSEM | kAlone))) return Fail(EINVAL);
   if (flags & CLONE_NEWNS) UnshareMounts(context.task());
   if (flags & CLONE_NEWUTS) UnshareNames(context.process());
   if (flags & CLONE_FS) context.task().SetFs(context.task().fs()->Clone());
-  if (flags & (CLONE_NEWNS | CLONE_NEWUTS)) {
-    // The rest cannot be passed on together with a new namespace, which would be a real one.
-    return flags & (CLONE_FILES | CLONE_SYSVSEM) ? Result<Reply>(Fail(EINVAL)) : Result<Reply>(0);
-  }
+  if (new_namespace) return 0;
   if (flags & CLONE_FILES) context.task().own_descriptors = true;
   return Reply::ContinueByRegisters();
 }
