@@ -5,9 +5,9 @@
 set -eu
 
 build="build-essential g++ cmake ninja-build ccache libfmt-dev libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev python3"
-test="mmdebstrap busybox-static golang-go git"
+test="mmdebstrap busybox-static golang-go git musl-tools"
 lint="clang-format-14 clang-tidy-19"
-bench="proot"
+bench="proot runsc mmdebstrap"
 
 packages=
 for group in "${@:-build}"; do
