@@ -1,4 +1,4 @@
-// Times single system calls, natively and inside, with one binary: micro [SECONDS-PER-ROW] prints "name nanoseconds"
+// Times single system calls, natively and inside, with one binary: micro [SECONDS-PER-ROW [ROW]] prints "name nanoseconds"
 // lines. A figure is the median of batches. Static, so that it runs in any tree.
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -27,6 +27,7 @@ double Now() {
 }
 
 double g_seconds = 0.25;
+const char* g_only = nullptr;  // the one row to time
 
 void Need(bool ok, const char* what) {
   if (ok) return;
@@ -36,6 +37,7 @@ void Need(bool ok, const char* what) {
 
 // The median time of one call of `operation`, over batches that fill the time.
 void Row(const char* name, const std::function<void()>& operation) {
+  if (g_only && strcmp(g_only, name) != 0) return;
   double start = Now();
   operation();
   double once = std::max(Now() - start, 20.0);
@@ -92,6 +94,7 @@ void ForkExecWait(const char* program) {
 
 int main(int argc, char** argv) {
   if (argc > 1) g_seconds = atof(argv[1]);
+  if (argc > 2) g_only = argv[2];
   std::string directory = "/tmp/usl-micro-XXXXXX";
   Need(mkdtemp(directory.data()) != nullptr, "mkdtemp");
   std::string file = directory + "/file";

@@ -157,7 +157,10 @@ class Supervisor {
   }
 
   int Conclude(size_t killed) const {
-    if (session_status_) {
+    const bool kernel_failed = !WIFEXITED(*kernel_status_) || WEXITSTATUS(*kernel_status_) != 0;
+    // What a session without a kernel process came to (its calls fail with ENOSYS) says nothing about the command, and
+    // init may report it before the kernel's own end is seen here.
+    if (session_status_ && !kernel_failed) {
       return WIFSIGNALED(*session_status_) ? 128 + WTERMSIG(*session_status_) : WEXITSTATUS(*session_status_);
     }
     if (told_) return kOwnFailure;
@@ -165,7 +168,7 @@ class Supervisor {
     if (WIFSIGNALED(*kernel_status_)) {
       what = format("the kernel process was killed by signal {} ({})", WTERMSIG(*kernel_status_),
                     sigabbrev_np(WTERMSIG(*kernel_status_)));
-    } else if (WEXITSTATUS(*kernel_status_) != 0) {
+    } else if (kernel_failed) {
       what = format("the kernel process ended with status {}", WEXITSTATUS(*kernel_status_));
     }
     fprintf(stderr, "usl: %s; %zu guest processes were killed\n", what.c_str(), killed);
