@@ -88,6 +88,7 @@ Result<Reply> Kernel::Dispatch(Task& task, const platform::Notification& notific
 }
 
 void Kernel::Handle(const platform::Notification& notification) {
+  if (listener_->placement().OnCall(notification.tid)) events_->StartTicking();
   if (write_watcher_ && write_watcher_->HasWatches()) write_watcher_->Drain();
   auto task = tasks_->Resolve(notification.tid);
   if (!task) {

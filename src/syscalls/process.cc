@@ -25,6 +25,7 @@ constexpr size_t kTransferChunk = 64 * 1024;
 
 Result<Reply> Fork(SyscallContext& context, uint64_t flags) {
   USL_TRY_VOID(context.kernel().tasks().PrepareFork(context.task(), flags));
+  context.kernel().listener().placement().Release(context.task().tid());  // a child inherits the affinity
   return Reply::ContinueByRegisters();
 }
 
