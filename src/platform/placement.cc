@@ -1,6 +1,7 @@
 #include "platform/placement.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -43,6 +44,11 @@ int CountCpus(const CpuMask& mask) {
   int count = 0;
   for (uint64_t word : mask) count += std::popcount(word);
   return count;
+}
+// Guests carry a token, others no limit: a number that a process of the host has got meanwhile is left alone.
+bool IsGuest(pid_t tid) {
+  auto token = ReadToken(tid);
+  return token && *token != RLIM64_INFINITY;
 }
 CpuMask Only(int cpu) {
   CpuMask mask{};
@@ -148,9 +154,9 @@ bool Placement::OnCall(pid_t tid) {
 void Placement::Pair(pid_t tid) {
   CpuMask mask;
   const int cpu = sched_getcpu();
-  auto token = ReadToken(tid);
   streak_ = 0;  // a task that cannot be paired is not asked at each call
-  if (cpu < 0 || !token || !GetMask(tid, &mask) || !Contains(mask, static_cast<size_t>(cpu)) || CountCpus(mask) == 1) {
+  if (cpu < 0 || !IsGuest(tid) || !GetMask(tid, &mask) || !Contains(mask, static_cast<size_t>(cpu)) ||
+      CountCpus(mask) == 1) {
     return;
   }
   const CpuMask here = Only(cpu);
@@ -159,7 +165,6 @@ void Placement::Pair(pid_t tid) {
     return;
   }
   paired_ = tid;
-  paired_token_ = *token;
   paired_mask_ = mask;
   pair_cpu_ = here;
   foreign_ = 0;
@@ -170,8 +175,7 @@ void Placement::Pair(pid_t tid) {
 
 void Placement::Unpair() {
   if (paired_ == 0) return;
-  // A number that was used again carries another token.
-  if (auto token = ReadToken(paired_); token && *token == paired_token_) SetMask(paired_, Restored(paired_mask_));
+  if (IsGuest(paired_)) SetMask(paired_, Restored(paired_mask_));
   paired_ = 0;
   streak_ = 0;
 }

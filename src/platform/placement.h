@@ -77,7 +77,6 @@ class Placement {
 
   Mutex mutex_;  // held while Run has a task's mask borrowed, and for all that follows; a leaf lock
   pid_t paired_ USL_GUARDED_BY(mutex_) = 0;
-  uint64_t paired_token_ USL_GUARDED_BY(mutex_) = 0;  // tells that the number is still that task's
   CpuMask paired_mask_ USL_GUARDED_BY(mutex_){};
   CpuMask pair_cpu_ USL_GUARDED_BY(mutex_){};
   uint64_t pair_serial_ USL_GUARDED_BY(mutex_) = 0;  // of the last pair made

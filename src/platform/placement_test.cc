@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "gtest/gtest.h"
+#include "platform/task_token.h"
 #include "platform/test_guest.h"
 
 namespace usl::platform {
@@ -85,6 +86,7 @@ class PairTest : public ::testing::Test {
   static constexpr int kCalls = 40;
   void SetUp() override {
     all_ = MaskOf(0);
+    ASSERT_TRUE(WriteToken(guest_.pid(), 7));
     if (std::popcount(all_[0]) < 2) GTEST_SKIP() << "one processor: nothing to pair";
   }
   void TearDown() override {
