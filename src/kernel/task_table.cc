@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "kernel/exec_service.h"
+#include "kernel/fast_path.h"
 #include "kernel/host_proc.h"
 #include "platform/fd_access.h"
 #include "platform/task_token.h"
@@ -19,6 +20,7 @@ namespace {
 // for one that gets a descriptor table of its own.
 uint64_t InheritanceFlags(uint64_t flags) {
   uint64_t kept = flags & (CLONE_FS | CLONE_PARENT);
+  if (!(flags & CLONE_THREAD)) kept |= flags & CLONE_VM;
   if ((flags & (CLONE_THREAD | CLONE_FILES)) == CLONE_THREAD) kept |= CLONE_THREAD;
   return kept;
 }
@@ -37,7 +39,9 @@ bool SameState(const ForkState& a, const ForkState& b) {
   return a.flags == b.flags && a.credentials == b.credentials && a.fs == b.fs && a.root == b.root && a.cwd == b.cwd &&
          a.umask == b.umask && a.mounts == b.mounts && a.uts == b.uts && a.program == b.program &&
          a.dumpable == b.dumpable && a.keep_capabilities == b.keep_capabilities && a.seccomp_mode == b.seccomp_mode &&
-         a.guest_filters == b.guest_filters && same_limits(a.limits, b.limits);
+         a.guest_filters == b.guest_filters && a.root_context == b.root_context && a.cwd_context == b.cwd_context &&
+         a.fast_area == b.fast_area && a.fast_has_stubs == b.fast_has_stubs && a.fast_off == b.fast_off &&
+         a.was_traced == b.was_traced && same_limits(a.limits, b.limits);
 }
 
 }  // namespace
@@ -117,6 +121,12 @@ Result<Ref<Task>> TaskTable::Match(pid_t tid) {
   child->keep_capabilities = state->keep_capabilities;
   child->seccomp_mode = state->seccomp_mode;
   child->guest_filters = state->guest_filters;
+  child->was_traced = state->was_traced;
+  child->fast = std::make_unique<FastProcess>();
+  child->fast->area = state->fast_area;
+  child->fast->has_stubs = state->fast_has_stubs;
+  child->fast->off = state->fast_off;
+  child->fast->shared = state->flags & CLONE_VM;
   Ref<FsContext> fs = state->fs;
   if (!(state->flags & CLONE_FS)) {
     fs = MakeRef<FsContext>();
@@ -124,6 +134,8 @@ Result<Ref<Task>> TaskTable::Match(pid_t tid) {
     fs->cwd = state->cwd;
     fs->umask = state->umask;
     fs->mounts = state->mounts;
+    fs->root_context = state->root_context;
+    fs->cwd_context = state->cwd_context;
   }
   return AddTask(tid, child, state->credentials, std::move(fs));
 }
@@ -162,6 +174,14 @@ Result<void> TaskTable::PrepareFork(Task& task, uint64_t flags) {
   state->keep_capabilities = process.keep_capabilities;
   state->seccomp_mode = process.seccomp_mode;
   state->guest_filters = process.guest_filters;
+  state->was_traced = process.was_traced;
+  state->root_context = fs.root_context;
+  state->cwd_context = fs.cwd_context;
+  if (process.fast) {
+    state->fast_area = process.fast->area;
+    state->fast_has_stubs = process.fast->has_stubs;
+    state->fast_off = process.fast->off;
+  }
 
   for (auto token = process.tokens_.rbegin(); token != process.tokens_.rend(); ++token) {
     if (!SameState(*tokens_.at(*token), *state)) continue;

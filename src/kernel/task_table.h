@@ -23,12 +23,15 @@ namespace usl::kernel {
 // What a fork hands to its child.
 struct ForkState {
   Ref<Process> process;  // the one that forks
-  uint64_t flags = 0;    // CLONE_FS, CLONE_PARENT; CLONE_THREAD for a thread without CLONE_FILES
+  uint64_t flags = 0;    // CLONE_FS, CLONE_PARENT, CLONE_VM; CLONE_THREAD for a thread without CLONE_FILES
   cred::CredentialsRef credentials;
   Ref<FsContext> fs;    // the parent's own
   vfs::Path root, cwd;  // and its content at the fork, for children without CLONE_FS
   mode_t umask = 022;
   Ref<vfs::MountNamespace> mounts;
+  uint32_t root_context = 0, cwd_context = 0;  // as FsContext
+  uint64_t fast_area = 0;                      // as FastProcess
+  bool fast_has_stubs = false, fast_off = false, was_traced = false;
   Ref<UtsNames> uts;
   std::shared_ptr<const Program> program;
   std::array<std::optional<rlimit>, RLIM_NLIMITS> limits;
