@@ -21,6 +21,9 @@ namespace {
 constexpr uint32_t kHotCalls = 4;
 // How far below the loader the range lies: room for what is mapped between, near enough for a 32-bit jump from there.
 constexpr uint64_t kDistance = uint64_t{64} << 20;
+// Programs that are linked to a fixed address lie from 4 MiB on as a rule. Others than those want their own layout (Wine).
+constexpr uint64_t kLowImageEnd = uint64_t{1} << 30;
+constexpr uint64_t kAreaOfLowImages = 0x70000000;
 constexpr uint64_t kPage = 4096;
 // Access times are promised to rest for half a day (fs::Layer::AccessTimeRests).
 constexpr int64_t kClearEvery = 6 * 60 * 60;
@@ -50,6 +53,20 @@ int64_t BootSeconds() {
   return now.tv_sec;
 }
 
+// Near the code that calls: the libraries, which are mapped below the loader's place, or a static program itself. 0 =
+// nowhere.
+uint64_t ChooseArea(const protocol::ExecPlan& plan, uint64_t loader_address) {
+  const protocol::ExecImage& image = plan.image;
+  uint64_t below = loader_address;
+  if (plan.interpreter.segment_count == 0) {
+    // The heap of a program at a fixed low address grows up to there and goes on by mmap then.
+    if (image.fixed) return image.span_end < kLowImageEnd ? kAreaOfLowImages : 0;
+    if (image.hint != 0) below = image.hint + image.span_start;
+  }
+  if (below < 2 * kDistance) return 0;
+  return (below - kDistance - protocol::kFastRangeSize) & ~(kPage - 1);
+}
+
 bool HasOneThread(pid_t pid) {
   char path[32];
   snprintf(path, sizeof path, "/proc/%d/task", pid);
@@ -74,10 +91,10 @@ FastPath::FastPath(Kernel& kernel, platform::FastMemory memory)
 
 bool FastPath::PrepareExec(Process& process, uint64_t loader_address, protocol::ExecPlan& plan) {
   process.fast = std::make_unique<FastProcess>();
-  if (process.seccomp_mode != 0 || process.was_traced || loader_address < 2 * kDistance) return false;
-  process.fast->area = (loader_address - kDistance - protocol::kFastRangeSize) & ~(kPage - 1);
+  if (process.seccomp_mode != 0 || process.was_traced) return false;
+  process.fast->area = ChooseArea(plan, loader_address);
   plan.fast_address = process.fast->area;
-  return true;
+  return process.fast->area != 0;
 }
 
 // Code is changed only where nobody can be running it.
