@@ -2,8 +2,11 @@
 
 #include <poll.h>
 #include <sched.h>
+#include <sys/random.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdlib>
 #include <unordered_set>
 
 #include "base/log.h"
@@ -45,6 +48,15 @@ bool SameState(const ForkState& a, const ForkState& b) {
 }
 
 }  // namespace
+
+TaskTable::TaskTable(ProcessCallback on_new, ProcessCallback on_removed)
+    : on_new_(std::move(on_new)), on_removed_(std::move(on_removed)) {
+  uint64_t random = 0;
+  while (getrandom(&random, sizeof random, 0) != sizeof random) {
+    if (errno != EINTR) std::abort();
+  }
+  next_token_ = (random >> 2) | (uint64_t{1} << 48);  // far from no limit, and from limits that people set
+}
 
 Result<Ref<Process>> TaskTable::MakeProcess(pid_t pid) {
   UniqueFd pidfd = USL_TRY(platform::OpenPidfd(pid));

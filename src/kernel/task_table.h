@@ -45,8 +45,7 @@ class TaskTable {
  public:
   // Told of each new process (its pidfd is to be watched) and of each removed one.
   using ProcessCallback = std::function<void(Process&)>;
-  TaskTable(ProcessCallback on_new, ProcessCallback on_removed)
-      : on_new_(std::move(on_new)), on_removed_(std::move(on_removed)) {}
+  TaskTable(ProcessCallback on_new, ProcessCallback on_removed);
 
   // The first process, before it makes a call. ESRCH.
   Result<Ref<Task>> AddFirst(pid_t pid, cred::Credentials credentials, Ref<FsContext> fs, Ref<UtsNames> uts);
@@ -86,7 +85,9 @@ class TaskTable {
   std::unordered_map<pid_t, Ref<Task>> tasks_;
   std::unordered_map<pid_t, Ref<Process>> processes_;
   std::unordered_map<uint64_t, std::shared_ptr<const ForkState>> tokens_;
-  uint64_t next_token_ = 1;
+  // Other instances of the same user have tokens too, and a process of theirs must never be taken for one of ours: the
+  // numbers start at a random place.
+  uint64_t next_token_;
   uint64_t last_serial_ = 0;
   size_t sweep_tokens_at_ = 4096;
   Ref<Process> init_;
