@@ -42,8 +42,8 @@ class Instances(unittest.TestCase):
             self.assertGreaterEqual(len(pids), 8)
             alive = [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
             self.assertEqual(alive, pids, "the numbers are the host's")
-                result = subprocess.run(self.usl(PROBE % " ".join(pids)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                    text=True, cwd="/", env=self.place.environment(), timeout=60)
+            result = subprocess.run(self.usl(PROBE % " ".join(pids)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                    stderr=subprocess.STDOUT, text=True, cwd="/", env=self.place.environment(), timeout=60)
             self.assertEqual(result.stdout, "probed\n")
             for pid in pids:
                 state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
