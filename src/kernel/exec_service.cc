@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -223,11 +225,39 @@ bool ExecService::IsHypercall(const platform::Notification& notification) const 
   return offset == protocol::kHypercallOffset || offset == protocol::kHypercallOffset - 8;
 }
 
+Result<Reply> ExecService::StubHypercall(SyscallContext& context) {
+  const pid_t tid = context.notification().tid;
+  const int64_t answer = traced_.RestoreAfterStub(tid);
+  PendingExec* pending = context.process().pending_exec.get();
+  // The stub blocks all signals next, and what was blocked before cannot be seen any more.
+  const bool meant = answer != platform::TracedExecs::kNotMeant;
+  if (meant && pending) pending->signal_mask = USL_TRY(platform::BlockedSignals(tid));
+  return answer;
+}
+
+bool ExecService::AtExecStop(const Process& process) const {
+  if (!process.pending_exec) return false;
+  char byte;
+  auto mapped = platform::GuestMemory(process.pid()).Read(platform::GuestAddress(pico_base_), &byte, 1);
+  return !mapped && mapped.error() == Error(EFAULT);
+}
+
+bool ExecService::Follow(SyscallContext& context, Process& tracee) {
+  PendingExec* pending = tracee.pending_exec.get();
+  // Without the mask nothing would hold the SIGTRAP back: a debugger that came while the exec was under way.
+  if (!pending || pending->followed || !pending->signal_mask || !AtExecStop(tracee)) return false;
+  const platform::Notification& notification = context.notification();
+  if (platform::TracerOf(tracee.pid()) != notification.tid) return false;
+  pending->followed = true;
+  auto gone = platform::FollowExec(kernel_.listener(), notification, pico_base_, tracee.pid());
+  if (gone || gone.error() == Error(ESRCH)) return true;
+  pending->followed = false;  // a tracer that is traced itself
+  return false;
+}
+
 Result<Reply> ExecService::Hypercall(SyscallContext& context) {
   const platform::Notification& notification = context.notification();
-  if (notification.args[0] == pico_base_ + protocol::kHypercallOffset - 8) {
-    return traced_.RestoreAfterStub(notification.tid);
-  }
+  if (notification.args[0] == pico_base_ + protocol::kHypercallOffset - 8) return StubHypercall(context);
   Process& process = context.process();
   // A sibling thread of a task between its stop and its exec may try to get the descriptors of an image that it could
   // not read: only a new address space has no pico page.
@@ -251,6 +281,10 @@ Result<Reply> ExecService::HandOver(SyscallContext& context, std::unique_ptr<Pen
     GiveUpGain(*pending);
   AddIdentity(*pending);
   protocol::ExecPlan& plan = *pending->plan;
+  if (pending->signal_mask) {
+    plan.flags |= protocol::kPlanRestoreSignalMask;
+    plan.signal_mask = *pending->signal_mask;
+  }
   plan.pico_fd = USL_TRY(listener.AddFd(notification.id, pico_fd_, true));
   plan.image.fd = USL_TRY(listener.AddFd(notification.id, pending->image.get(), true));
   if (pending->interpreter) {
@@ -265,6 +299,8 @@ Result<Reply> ExecService::HandOver(SyscallContext& context, std::unique_ptr<Pen
   process.has_executed = true;
   kernel_.tasks().KeepOnlyLeader(process, pending->credentials, pending->fs);
   kernel_.OnExec(process);
+  // Blocked until the loader's rt_sigreturn.
+  if (pending->followed) syscall(SYS_pidfd_send_signal, process.pidfd(), SIGTRAP, nullptr, 0);
   return 0;
 }
 

@@ -21,7 +21,9 @@ Result<PicoPage> PicoPage::Create(std::string_view loader_path, uint64_t base) {
   if (loader_path.empty() || loader_path.front() != '/') return Fail(EINVAL);
   if (loader_path.size() + 1 > kPicoPathMax) return Fail(ENAMETOOLONG);
   if (loader::PicoStubCode().size() > protocol::kPicoLeaveOffset - protocol::kPicoStubOffset ||
-      loader::PicoLeaveCode().size() > loader::kStubHypercallOffset - protocol::kPicoLeaveOffset) {
+      loader::PicoLeaveCode().size() > protocol::kPicoReturnOffset - protocol::kPicoLeaveOffset ||
+      loader::PicoReturnCode().size() > protocol::kPicoFollowOffset - protocol::kPicoReturnOffset ||
+      loader::PicoFollowCode().size() > loader::kStubHypercallOffset - protocol::kPicoFollowOffset) {
     return Fail(EOVERFLOW);
   }
   // The page ends with zeros: the hypercalls' "paths" are empty ones, should they ever be run natively.

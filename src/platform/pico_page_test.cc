@@ -48,6 +48,10 @@ TEST_F(PicoPageTest, HoldsThePathAndTheCode) {
   const auto leave = loader::PicoLeaveCode();
   EXPECT_EQ(std::memcmp(Page() + protocol::kPicoStubOffset, stub.data(), stub.size()), 0);
   EXPECT_EQ(std::memcmp(Page() + protocol::kPicoLeaveOffset, leave.data(), leave.size()), 0);
+  const auto back = loader::PicoReturnCode();
+  EXPECT_EQ(std::memcmp(Page() + protocol::kPicoReturnOffset, back.data(), back.size()), 0);
+  const auto follow = loader::PicoFollowCode();
+  EXPECT_EQ(std::memcmp(Page() + protocol::kPicoFollowOffset, follow.data(), follow.size()), 0);
   EXPECT_EQ(Page()[protocol::kHypercallOffset], '\0');
 }
 

@@ -22,9 +22,11 @@ inline constexpr uint64_t kDefaultPicoBase = 0x10000;
 inline constexpr uint64_t kPicoSize = 0x1000;
 // Offsets in the pico page. The page starts with the loader's absolute host path, NUL-terminated.
 inline constexpr uint64_t kPicoPathMax = 0x400;
-inline constexpr uint64_t kPicoStubOffset = 0x800;   // exec stub for tasks that a guest debugger traces
-inline constexpr uint64_t kPicoLeaveOffset = 0xC00;  // munmap(rdi, rsi); clear registers; rsp = rbp; jump to rbx
-inline constexpr uint64_t kHypercallOffset = 0xFF8;  // first argument of the hypercall: never a readable path
+inline constexpr uint64_t kPicoStubOffset = 0x800;    // exec stub for tasks that a guest debugger traces
+inline constexpr uint64_t kPicoLeaveOffset = 0xC00;   // munmap(rdi, rsi); clear registers; rsp = rbp; jump to rbx
+inline constexpr uint64_t kPicoReturnOffset = 0xD00;  // munmap(rdi, rsi); rsp = rbp; rt_sigreturn
+inline constexpr uint64_t kPicoFollowOffset = 0xE00;  // a tracer lets its tracee finish an exec
+inline constexpr uint64_t kHypercallOffset = 0xFF8;   // first argument of the hypercall: never a readable path
 
 inline constexpr int kMaxSegments = 32;  // PT_LOADs for each image; more is ENOEXEC
 inline constexpr int kMaxAuxPatches = 16;
@@ -64,6 +66,9 @@ struct AuxPatch {
 
 enum ExecPlanFlags : uint32_t {
   kPlanExecutableStack = 1,  // PT_GNU_STACK with PF_X
+  // All signals are blocked since before the native exec: a debugger's exec stop (SIGTRAP) waits until the loader has
+  // done its work. It starts the program by rt_sigreturn, which sets `signal_mask` and all registers in one step.
+  kPlanRestoreSignalMask = 2,
 };
 
 struct ExecPlan {
@@ -76,7 +81,8 @@ struct ExecPlan {
   uint32_t strings_size;   // bytes used of `strings`
   uint32_t execfn_offset;  // AT_EXECFN, in `strings`
   uint32_t prefix_offsets[kMaxPrefixArgs];
-  char comm[16];  // NUL-terminated; set with PR_SET_NAME
+  uint64_t signal_mask;  // what the program starts with blocked, where kPlanRestoreSignalMask is set
+  char comm[16];         // NUL-terminated; set with PR_SET_NAME
   AuxPatch aux[kMaxAuxPatches];
   ExecImage image;        // the program (or a script's interpreter)
   ExecImage interpreter;  // its PT_INTERP

@@ -9,6 +9,10 @@ extern const std::byte usl_loader_image[];
 extern const std::byte usl_loader_image_end[];
 extern const std::byte usl_pico_leave[];
 extern const std::byte usl_pico_leave_end[];
+extern const std::byte usl_pico_return[];
+extern const std::byte usl_pico_return_end[];
+extern const std::byte usl_pico_follow[];
+extern const std::byte usl_pico_follow_end[];
 extern const std::byte usl_pico_stub[];
 extern const std::byte usl_pico_stub_end[];
 }
@@ -22,6 +26,12 @@ std::span<const std::byte> LoaderImage() {
 }
 std::span<const std::byte> PicoLeaveCode() {
   return {usl_pico_leave, usl_pico_leave_end};
+}
+std::span<const std::byte> PicoReturnCode() {
+  return {usl_pico_return, usl_pico_return_end};
+}
+std::span<const std::byte> PicoFollowCode() {
+  return {usl_pico_follow, usl_pico_follow_end};
 }
 std::span<const std::byte> PicoStubCode() {
   return {usl_pico_stub, usl_pico_stub_end};
@@ -37,6 +47,10 @@ std::array<std::byte, 4096> PicoPage(const char* loader_path) {
   std::memcpy(page.data() + protocol::kPicoStubOffset, stub.data(), stub.size());
   const auto leave = PicoLeaveCode();
   std::memcpy(page.data() + protocol::kPicoLeaveOffset, leave.data(), leave.size());
+  const auto back = PicoReturnCode();
+  std::memcpy(page.data() + protocol::kPicoReturnOffset, back.data(), back.size());
+  const auto follow = PicoFollowCode();
+  std::memcpy(page.data() + protocol::kPicoFollowOffset, follow.data(), follow.size());
   return page;
 }
 
