@@ -294,6 +294,7 @@ Result<Reply> ExecService::HandOver(SyscallContext& context, std::unique_ptr<Pen
   USL_TRY_VOID(memory.WriteObject(platform::GuestAddress(notification.args[1]), plan));
 
   process.program = pending->program;
+  process.signal_actions.reset();
   process.dumpable = pending->dumpable;
   process.keep_capabilities = false;
   process.has_executed = true;

@@ -62,6 +62,8 @@ class ExecService {
   // The loader's hypercall and the debugger stub's.
   bool IsHypercall(const platform::Notification& notification) const;
   Result<Reply> Hypercall(SyscallContext& context);
+  // The handler that stands before the guest's own, where that has no SA_RESTART.
+  uint64_t SignalTrampoline() const { return pico_base_ + protocol::kPicoSignalOffset; }
   // A call from the code of the pico page.
   bool IsOwnCode(const platform::Notification& notification) const {
     return notification.instruction_pointer - pico_base_ < protocol::kPicoSize;

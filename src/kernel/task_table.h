@@ -31,6 +31,7 @@ struct ForkState {
   Ref<vfs::MountNamespace> mounts;
   Ref<UtsNames> uts;
   std::shared_ptr<const Program> program;
+  std::shared_ptr<const SignalActions> signal_actions;
   std::array<std::optional<rlimit>, RLIM_NLIMITS> limits;
   bool dumpable = true;
   bool keep_capabilities = false;

@@ -164,11 +164,22 @@ Result<void> FollowExec(const Listener& listener, const Notification& notificati
   });
 }
 
-Result<void> RestartParked(const Listener& listener, const Notification& notification) {
+Result<void> RepeatWithoutThirdArgument(const Listener& listener, const Notification& notification) {
+  return GoElsewhere(listener, notification, [&](user_regs_struct& registers) {
+    registers.rip = notification.instruction_pointer - kSyscallSize;
+    registers.rax = static_cast<uint64_t>(notification.nr);
+    registers.rdx = 0;
+  });
+}
+
+namespace {
+
+// `code`: kERESTARTSYS or kERESTARTNOHAND.
+Result<void> Restart(const Listener& listener, const Notification& notification, int code) {
   const pid_t tid = notification.tid;
   USL_TRY_VOID(Seize(listener, notification));
   // The ordered stop counts as a pending signal, so the host handles the restart code and it cannot leak.
-  auto answered = listener.RespondError(notification.id, kERESTARTSYS);
+  auto answered = listener.RespondError(notification.id, code);
   auto stop = WaitForStop(tid);
   if (!stop) return Fail(stop.error());
   Detach(tid, *stop);
@@ -176,13 +187,20 @@ Result<void> RestartParked(const Listener& listener, const Notification& notific
   return {};
 }
 
-Result<void> InterruptParked(const Listener& listener, const Notification& notification) {
-  auto restarted = RestartParked(listener, notification);
-  if (restarted || restarted.error() != Error(EPERM)) return restarted;
+}  // namespace
+
+Result<void> RestartParked(const Listener& listener, const Notification& notification) {
+  return Restart(listener, notification, kERESTARTSYS);
+}
+
+Result<void> InterruptParked(const Listener& listener, const Notification& notification, uint64_t ending) {
   const PendingSignals pending = ReadPending(notification.tid);
+  const int code = (pending.own | pending.shared) & ending ? kERESTARTNOHAND : kERESTARTSYS;
+  auto restarted = Restart(listener, notification, code);
+  if (restarted || restarted.error() != Error(EPERM)) return restarted;
   // A lone thread has nobody who could take a signal of the process.
   const bool certain = pending.own || (pending.threads == 1 && pending.shared);
-  return listener.RespondError(notification.id, certain ? kERESTARTSYS : EINTR);
+  return listener.RespondError(notification.id, certain ? code : EINTR);
 }
 
 bool HasPendingSignal(pid_t tid) {

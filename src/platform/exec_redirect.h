@@ -32,6 +32,9 @@ Result<void> RedirectExec(const Listener& listener, const Notification& notifica
 // start of its new program, and the tracer has taken that stop. Errors as RedirectExec.
 Result<void> FollowExec(const Listener& listener, const Notification& notification, uint64_t pico_base, pid_t tracee);
 
+// Makes the task call again, with 0 as its third argument. Errors as RedirectExec.
+Result<void> RepeatWithoutThirdArgument(const Listener& listener, const Notification& notification);
+
 // Makes a parked call start over: it is notified again, or fails with EINTR if a signal handler without SA_RESTART runs
 // first. Clean whether or not a signal is pending. EPERM when traced, the call is then unanswered. ESRCH: it died.
 Result<void> RestartParked(const Listener& listener, const Notification& notification);
@@ -39,7 +42,9 @@ Result<void> RestartParked(const Listener& listener, const Notification& notific
 // What "answer with ERESTARTSYS" should mean everywhere: RestartParked, and for a task that a debugger traces the plain
 // answer if a signal waits for this very thread, else EINTR. A plain answer of 512 on the word of HasPendingSignal is
 // not safe: the signal of a whole process may be taken by another thread meanwhile, and then 512 leaks into the guest.
-Result<void> InterruptParked(const Listener& listener, const Notification& notification);
+// `ending` (bit N-1 for signal N): the signals behind the signal trampoline, whose handlers end the call with EINTR
+// although the host has SA_RESTART for them.
+Result<void> InterruptParked(const Listener& listener, const Notification& notification, uint64_t ending);
 
 // Whether a signal waits that the task does not block: (SigPnd | ShdPnd) & ~SigBlk of /proc/TID/status, 16 us. A parked
 // call should then be answered by InterruptParked. False for a task that is gone.

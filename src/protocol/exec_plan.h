@@ -26,7 +26,10 @@ inline constexpr uint64_t kPicoStubOffset = 0x800;    // exec stub for tasks tha
 inline constexpr uint64_t kPicoLeaveOffset = 0xC00;   // munmap(rdi, rsi); clear registers; rsp = rbp; jump to rbx
 inline constexpr uint64_t kPicoReturnOffset = 0xD00;  // munmap(rdi, rsi); rsp = rbp; rt_sigreturn
 inline constexpr uint64_t kPicoFollowOffset = 0xE00;  // a tracer lets its tracee finish an exec
-inline constexpr uint64_t kHypercallOffset = 0xFF8;   // first argument of the hypercall: never a readable path
+inline constexpr uint64_t kPicoSignalOffset = 0xF00;  // the signal trampoline, a handler
+inline constexpr uint64_t kPicoRestartMapOffset = 0xF80;
+inline constexpr uint64_t kPicoRestartMapSize = 64;
+inline constexpr uint64_t kHypercallOffset = 0xFF8;  // first argument of the hypercall: never a readable path
 
 inline constexpr int kMaxSegments = 32;  // PT_LOADs for each image; more is ENOEXEC
 inline constexpr int kMaxAuxPatches = 16;

@@ -13,6 +13,8 @@ extern const std::byte usl_pico_return[];
 extern const std::byte usl_pico_return_end[];
 extern const std::byte usl_pico_follow[];
 extern const std::byte usl_pico_follow_end[];
+extern const std::byte usl_pico_signal[];
+extern const std::byte usl_pico_signal_end[];
 extern const std::byte usl_pico_stub[];
 extern const std::byte usl_pico_stub_end[];
 }
@@ -20,6 +22,9 @@ extern const std::byte usl_pico_stub_end[];
 namespace usl::platform::loader {
 
 static_assert(kStubHypercallOffset == protocol::kHypercallOffset - 8);
+// pico_code.S has these too.
+static_assert(protocol::kPicoSignalOffset == 0xf00 && protocol::kPicoRestartMapOffset == 0xf80 &&
+              protocol::kPicoRestartMapSize == 64);
 
 std::span<const std::byte> LoaderImage() {
   return {usl_loader_image, usl_loader_image_end};
@@ -32,6 +37,9 @@ std::span<const std::byte> PicoReturnCode() {
 }
 std::span<const std::byte> PicoFollowCode() {
   return {usl_pico_follow, usl_pico_follow_end};
+}
+std::span<const std::byte> PicoSignalCode() {
+  return {usl_pico_signal, usl_pico_signal_end};
 }
 std::span<const std::byte> PicoStubCode() {
   return {usl_pico_stub, usl_pico_stub_end};
@@ -51,6 +59,8 @@ std::array<std::byte, 4096> PicoPage(const char* loader_path) {
   std::memcpy(page.data() + protocol::kPicoReturnOffset, back.data(), back.size());
   const auto follow = PicoFollowCode();
   std::memcpy(page.data() + protocol::kPicoFollowOffset, follow.data(), follow.size());
+  const auto signal = PicoSignalCode();
+  std::memcpy(page.data() + protocol::kPicoSignalOffset, signal.data(), signal.size());
   return page;
 }
 

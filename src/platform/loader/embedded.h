@@ -21,6 +21,9 @@ std::span<const std::byte> PicoReturnCode();
 // Belongs at kPicoFollowOffset of the pico page.
 std::span<const std::byte> PicoFollowCode();
 
+// Belongs at kPicoSignalOffset of the pico page.
+std::span<const std::byte> PicoSignalCode();
+
 // Belongs at kPicoStubOffset of the pico page. pico_code.S documents its contract with the kernel.
 std::span<const std::byte> PicoStubCode();
 

@@ -12,6 +12,16 @@
 #define CLD_TRAPPED 4
 #define WAIT_ALL 0x40000000			// __WALL
 #define WAIT_STOPPED_OR_ENDED_NOWAIT 0x41000006	// __WALL | WNOWAIT | WEXITED | WSTOPPED
+#define EINTR 4
+#define SIGNAL_OFFSET 0xf00
+#define RESTART_MAP_OFFSET 0xf80
+#define RESTART_MAP_BITS 512
+// struct ucontext
+#define UC_R11 64
+#define UC_RAX 144
+#define UC_RCX 152
+#define UC_RIP 168
+#define UC_EFLAGS 176
 // struct siginfo
 #define SIGINFO_SIZE 128
 #define SI_CODE 8
@@ -143,6 +153,46 @@ usl_pico_follow:
 	leaq 128(%rsp), %rsp
 	jmp *%rcx
 usl_pico_follow_end:
+
+// At kPicoSignalOffset: the signal trampoline, the handler of all signals whose own handler has no SA_RESTART.
+//
+// A served call that the kernel has not received yet is interrupted by a signal (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+// helps from then on only), and a handler without SA_RESTART makes EINTR of it, where Linux's stat, fork or kill never
+// fail so. So such handlers are set with SA_RESTART and the trampoline in front (rt_sigaction is served): where the
+// interrupted call is about to be started over, the trampoline makes EINTR of it as the handler wants, unless it is one
+// of the restart map.
+// In: as a handler; the real one is where the restorer's address should be.
+	.globl usl_pico_signal
+	.globl usl_pico_signal_end
+	.hidden usl_pico_signal, usl_pico_signal_end
+	.balign 16
+usl_pico_signal:
+	movq (%rsp), %r11
+	leaq usl_pico_restorer(%rip), %rax
+	movq %rax, (%rsp)
+	// A call is started over: at its instruction, with rcx and r11 as that instruction had left them.
+	movq UC_RIP(%rdx), %rcx
+	addq $2, %rcx
+	cmpq %rcx, UC_RCX(%rdx)
+	jne 1f
+	movq UC_EFLAGS(%rdx), %rax
+	cmpq %rax, UC_R11(%rdx)
+	jne 1f
+	movq UC_RAX(%rdx), %rax
+	cmpq $RESTART_MAP_BITS, %rax
+	jae 1f
+	leaq usl_pico_signal(%rip), %r8
+	btq %rax, RESTART_MAP_OFFSET-SIGNAL_OFFSET(%r8)
+	jc 1f
+	movq %rcx, UC_RIP(%rdx)
+	movq $-EINTR, UC_RAX(%rdx)
+1:	xorl %eax, %eax
+	jmp *%r11
+	// In these very bytes, by which debuggers and unwinders know a signal frame.
+usl_pico_restorer:
+	movq $SYS_rt_sigreturn, %rax
+	syscall
+usl_pico_signal_end:
 
 // At kPicoStubOffset: exec of a task that a guest debugger traces, so that the kernel cannot seize it to set registers.
 //
