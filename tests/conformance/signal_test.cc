@@ -277,5 +277,39 @@ TEST(Interruption, StartsOverUnderSaRestart) {
   for (int fd : ends) close(fd);
 }
 
+TEST(PidfdSendSignal, TakesAProcDirectory) {
+  ScopedAction restore(SIGUSR1, Action(Count, 0));
+  Fd self(open("/proc/self", O_RDONLY | O_DIRECTORY));
+  ASSERT_TRUE(self.ok());
+  EXPECT_THAT(syscall(SYS_pidfd_send_signal, self.get(), SIGUSR1, nullptr, 0), SyscallSucceeds());
+  EXPECT_EQ(handled, 1);
+  const std::string task = "/proc/self/task/" + std::to_string(getpid());
+  Fd thread(open(task.c_str(), O_RDONLY | O_DIRECTORY)), root(open("/", O_RDONLY | O_DIRECTORY));
+  EXPECT_THAT(syscall(SYS_pidfd_send_signal, thread.get(), SIGUSR1, nullptr, 0), SyscallFailsWithErrno(EBADF));
+  EXPECT_THAT(syscall(SYS_pidfd_send_signal, root.get(), SIGUSR1, nullptr, 0), SyscallFailsWithErrno(EBADF));
+  const pid_t child = fork();
+  if (child == 0) {
+    pause();
+    _exit(0);
+  }
+  Fd directory(open(("/proc/" + std::to_string(child)).c_str(), O_RDONLY | O_DIRECTORY));
+  EXPECT_THAT(syscall(SYS_pidfd_send_signal, directory.get(), SIGKILL, nullptr, 0), SyscallSucceeds());
+  int status = 0;
+  EXPECT_THAT(waitpid(child, &status, 0), SyscallSucceedsWithValue(child));
+  EXPECT_EQ(status, SIGKILL);
+  EXPECT_THAT(syscall(SYS_pidfd_send_signal, directory.get(), SIGKILL, nullptr, 0), SyscallFailsWithErrno(ESRCH));
+}
+
+TEST(Scheduling, OfNegativeNumbers) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(0, &set);
+  sched_param param{};
+  EXPECT_THAT(sched_getaffinity(-1, sizeof set, &set), SyscallFailsWithErrno(ESRCH));
+  EXPECT_THAT(sched_setaffinity(-1, sizeof set, &set), SyscallFailsWithErrno(ESRCH));
+  EXPECT_THAT(sched_getscheduler(-1), SyscallFailsWithErrno(EINVAL));
+  EXPECT_THAT(sched_getparam(-1, &param), SyscallFailsWithErrno(EINVAL));
+}
+
 }  // namespace
 }  // namespace usl::conformance
