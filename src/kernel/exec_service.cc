@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/personality.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -21,6 +22,7 @@
 #include "kernel/exec/plan.h"
 #include "kernel/exec/script.h"
 #include "kernel/exec_credentials.h"
+#include "kernel/host_proc.h"
 #include "kernel/kernel.h"
 
 namespace usl::kernel {
@@ -89,12 +91,12 @@ Result<ExecService::Opened> ExecService::OpenInterpreter(const vfs::Context& con
   return OpenProgram(context, found);
 }
 
-Result<void> ExecService::PlanImages(PendingExec& pending, Opened& program, const vfs::Context& context) {
+Result<void> ExecService::PlanImages(PendingExec& pending, Opened& program, const vfs::Context& context, bool random) {
   protocol::ExecPlan& plan = *pending.plan;
   exec::ElfImage image = USL_TRY(exec::ParseElf(program.Head(), program.Reader()));
-  uint64_t random = 0;
-  if (getrandom(&random, sizeof random, 0) != sizeof random) return FailErrno();
-  USL_TRY_VOID(exec::FillImage(image, pico_base_, exec::ChooseHint(image, random), plan.image));
+  uint64_t number = 0;
+  if (random && getrandom(&number, sizeof number, 0) != sizeof number) return FailErrno();
+  USL_TRY_VOID(exec::FillImage(image, pico_base_, exec::ChooseHint(image, number), plan.image));
   if (image.executable_stack) plan.flags |= protocol::kPlanExecutableStack;
   if (image.interpreter) {
     Opened interpreter = USL_TRY(OpenInterpreter(context, *image.interpreter));
@@ -190,7 +192,9 @@ Result<std::unique_ptr<PendingExec>> ExecService::Prepare(SyscallContext& contex
   pending->dumpable = !after.privileged && program.readable;
   // What CLONE_FS shares stays shared over an exec.
   pending->fs = context.task().fs();
-  USL_TRY_VOID(PlanImages(*pending, program, view));
+  // Linux forgets the flag where rights are gained (PER_CLEAR_ON_SETID).
+  const bool random = after.privileged || !(PersonalityOf(context.notification().tid) & ADDR_NO_RANDOMIZE);
+  USL_TRY_VOID(PlanImages(*pending, program, view, random));
   USL_TRY_VOID(exec::SetExecfn(*pending->plan, request.name));
   exec::SetComm(*pending->plan, request.name);
   if (is_script) USL_TRY_VOID(exec::SetPrefix(*pending->plan, prefix, 1));
@@ -315,7 +319,7 @@ Result<void> ExecService::PrepareFirst(Task& task, UniqueFd image, const std::st
   pending->credentials = task.credentials_ref();
   pending->fs = task.fs();
   vfs::Context view{.credentials = task.credentials(), .root = task.fs()->root, .cwd = task.fs()->cwd};
-  USL_TRY_VOID(PlanImages(*pending, program, view));
+  USL_TRY_VOID(PlanImages(*pending, program, view, true));
   USL_TRY_VOID(exec::SetExecfn(*pending->plan, name));
   exec::SetComm(*pending->plan, name);
   auto first = std::make_shared<Program>();

@@ -86,7 +86,8 @@ class ExecService {
   Result<std::unique_ptr<PendingExec>> Prepare(SyscallContext& context, Request& request);
   Result<Opened> OpenProgram(const vfs::Context& context, const vfs::Path& path);
   Result<Opened> OpenInterpreter(const vfs::Context& context, const std::string& path);
-  Result<void> PlanImages(PendingExec& pending, Opened& program, const vfs::Context& context);
+  // `random`: the addresses are random.
+  Result<void> PlanImages(PendingExec& pending, Opened& program, const vfs::Context& context, bool random);
   Result<Reply> StubHypercall(SyscallContext& context);
   void GiveUpGain(PendingExec& pending);
   void AddIdentity(PendingExec& pending);

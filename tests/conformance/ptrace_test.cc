@@ -1,6 +1,7 @@
 // ptrace(2): the stop that a tracer sees at execve(2).
 #include <elf.h>
 #include <signal.h>
+#include <sys/personality.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -156,6 +157,23 @@ TEST_F(ExecStop, CanBeTheLastThingSeen) {
   const int status = Wait();
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << std::hex << status;
   pid_ = -1;
+}
+
+// What gdb asks for, so that addresses are the same at every run.
+TEST_F(ExecStop, HasTheSameAddressesWithoutRandomization) {
+  uint64_t entries[2] = {};
+  for (uint64_t& entry : entries) {
+    const int former = personality(0xffffffff);
+    ASSERT_THAT(personality(former | ADDR_NO_RANDOMIZE), SyscallSucceeds());
+    Start(true);
+    personality(former);
+    ASSERT_EQ(Wait(), Stopped(SIGSTOP));
+    ASSERT_THAT(ptrace(PTRACE_CONT, pid_, nullptr, nullptr), SyscallSucceeds());
+    ASSERT_EQ(Wait(), Stopped(SIGTRAP));
+    entry = AuxiliaryVector()[AT_ENTRY];
+    ExpectItRuns();
+  }
+  EXPECT_EQ(entries[0], entries[1]);
 }
 
 // From the event a tracer of system calls gets to the end of execve, and from there to the first call of the new
