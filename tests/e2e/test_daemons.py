@@ -172,7 +172,7 @@ class Daemons(DebianTest):
             out = run(*ssh, "id -un; ps -eo user:16,args | grep '[s]shd: alice'; tty").stdout
             self.assertRegex(out, r"^alice\nroot +sshd: alice \[priv\]\nalice +sshd: alice@notty\nnot a tty\n$")
             out = run(*ssh[:1], "-tt", *ssh[1:], "tty; stty size; test -w $(tty) && echo mine").stdout
-            self.assertRegex(out, r"/dev/pts/\d+\r\n\d+ \d+\r\nmine")
+            self.assertRegex(out, r"/dev/pts/\d+\n\d+ \d+\nmine")
             login = f"ssh -p {port} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR bob@127.0.0.1"
             self.assertEqual(run(*ssh, f"SSHPASS=two sshpass -e {login} id -un").stdout, "bob\n")
             self.assertIn("denied", run(*ssh, f"SSHPASS=no sshpass -e {login} id -un").stdout)
