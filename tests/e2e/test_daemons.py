@@ -10,7 +10,7 @@ import unittest
 from harness import DebianTest, USL, user_command
 
 PACKAGES = ("adduser cron openssh-server openssh-client sshpass rsync postgresql redis-server redis-tools nginx-light apache2 "
-            "apache2-utils squid tinyproxy curl netbase")
+            "apache2-utils squid tinyproxy curl netbase valgrind ltrace")
 # Waits for a port of the instance, which is one of the host.
 READY = """ready() { for i in $(seq 200); do if (exec 3<>/dev/tcp/127.0.0.1/$1) 2>/dev/null; then return; fi; sleep 0.1; done
            echo "nobody listens on port $1" >&2; return 1; }
@@ -53,6 +53,12 @@ class Daemons(DebianTest):
         self.assertIn("Permission denied", lines[5])
         self.assertIn("Operation not permitted", lines[6])
         self.assertEqual(lines[7:], ["nobody", "65534"])
+
+    def test_valgrind_and_ltrace(self):
+        out = self.script("valgrind /bin/ls /etc/passwd 2>&1; ltrace -f sh -c 'ls /etc/passwd; true' 2>&1")
+        self.assertIn("ERROR SUMMARY: 0 errors", out)
+        self.assertRegex(out, r'fwrite_unlocked\("/etc/passwd", 1, 11')
+        self.assertEqual(len(re.findall(r"\+\+\+ exited \(status 0\)", out)), 2, out[-2000:])
 
     def test_cron(self):
         out = self.script("""
