@@ -1,5 +1,5 @@
-// Times single system calls, natively and inside, with one binary: micro [SECONDS-PER-ROW [ROW]] prints "name nanoseconds"
-// lines. A figure is the median of batches. Static, so that it runs in any tree.
+// Times single system calls, natively and inside, with one binary: micro [SECONDS-PER-ROW [ROW]] prints "name
+// nanoseconds" lines. A figure is the median of batches. Static, so that it runs in any tree.
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>

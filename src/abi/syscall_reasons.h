@@ -24,6 +24,7 @@
 // Decided on registers.
 #define WHY_NULL_ADDRESS "Native with no address; else served, as AF_UNIX addresses are paths."
 #define WHY_PID_ZERO "Native for pid 0; else the process must be the instance's."
+#define WHY_AFFINITY "The kernel lends a busy caller the CPU of its own; guests see the mask that they set."
 #define WHY_CLOCK_IDS \
   "Native for named clocks and the caller's own CPU clocks; the clock of another process is checked."
 #define WHY_LIMITS "Limits that the host enforces are read natively; core, locks, processes and priorities are virtual."

@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -66,6 +68,8 @@ Result<std::unique_ptr<Layer>> Layer::Open(LayerOptions options, std::unique_ptr
   if (!fd) return FailErrno();
   struct stat status;
   if (::fstat(fd.get(), &status) < 0) return FailErrno();
+  struct statfs mounted;
+  if (::fstatfs(fd.get(), &mounted) == 0) layer->mount_flags_ = static_cast<unsigned long>(mounted.f_flags);
   layer->root_fd_ = MakeRef<OpenDirectory>(std::move(fd));
   layer->root_ = MakeRef<HostDirectory>(*layer, layer->root_fd_, KeyOf(status));
   layer->root_->rule = &layer->options_.rules;
@@ -158,6 +162,19 @@ Ownership Layer::OwnershipOf(const struct statx& status, const AttributeRecord* 
   owner.uid = record->uid.value_or(owner.uid);
   owner.gid = record->gid.value_or(owner.gid);
   return owner;
+}
+
+bool Layer::AccessTimeRests(const timespec& atime, const timespec& mtime, const timespec& ctime) const {
+  if (mount_flags_ & (ST_NOATIME | ST_RDONLY)) return true;
+  if (!(mount_flags_ & ST_RELATIME)) return false;
+  // Linux's relatime_need_update(): one that is newer than the last change rests for a day.
+  constexpr time_t kHalfDay = 12 * 60 * 60;
+  auto later = [&](const timespec& other) {
+    return atime.tv_sec != other.tv_sec ? atime.tv_sec > other.tv_sec : atime.tv_nsec > other.tv_nsec;
+  };
+  timespec now;
+  clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return later(mtime) && later(ctime) && now.tv_sec - atime.tv_sec < kHalfDay;
 }
 
 std::optional<std::string> Layer::RelativePath(std::string_view path) const {

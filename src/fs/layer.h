@@ -89,6 +89,9 @@ class Layer {
   // The same for the file behind an fd of this layer, without rules.
   Result<HostEntry> ProbePlace(const HostPlace& place);
   Ownership OwnershipOf(const struct statx& status, const AttributeRecord* record) const;
+  // Will reading a file with these times leave its access time as it is, for the next 12 hours at least? By the host
+  // mount's flags (mount(8): relatime, noatime).
+  bool AccessTimeRests(const timespec& atime, const timespec& mtime, const timespec& ctime) const;
   // Is `path` (from readlink of /proc/self/fd) inside the tree? The rest of it, without a leading slash.
   std::optional<std::string> RelativePath(std::string_view path) const;
 
@@ -104,6 +107,7 @@ class Layer {
   Ref<HostDirectory> root_;
   uid_t host_uid_;
   gid_t host_gid_;
+  unsigned long mount_flags_ = 0;  // ST_* of statfs(2)
 };
 
 }  // namespace usl::fs

@@ -24,7 +24,8 @@ class MapRenamer {
   explicit MapRenamer(const ProcRead& read) : read_(read), pico_(read.proc.guests().PicoBase()) {}
 
   void operator()(MapsLine& line) {
-    if (line.start >= pico_ && line.end <= pico_ + kPicoSize && line.path.starts_with('/')) {
+    const bool is_pico = line.start >= pico_ && line.end <= pico_ + kPicoSize && line.path.starts_with('/');
+    if (is_pico || line.path.starts_with("/memfd:usl-fast")) {
       Set(line, {"[usl]", 0, 0});
     } else if (line.path.starts_with('/') || line.inode != 0) {
       // Several lines of one file follow each other.

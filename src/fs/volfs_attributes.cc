@@ -130,6 +130,7 @@ Result<void> VolInode::Truncate(uint64_t size) {
 }
 
 Result<void> VolInode::SetAttributes(const vfs::AttributeChange& change) {
+  const Announcement announcement(*this, IsDirectory() && (change.mode || change.uid || change.gid));
   if (change.size) USL_TRY_VOID(Truncate(*change.size));
   USL_TRY_VOID(CopyUp());
   if (change.mode || change.uid || change.gid) {

@@ -36,6 +36,7 @@ Result<void> VolInode::CopyUp(bool with_data) {
 }
 
 Result<void> VolInode::CopyUpOne(bool with_data) {
+  const Announcement announcement(*this);
   while (copying_) {
     uint64_t generation;
     {

@@ -87,6 +87,7 @@ Result<void> VolInode::MakeHostFile(const HostPlace& place, const vfs::NewInode&
 }
 
 Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewInode& spec) {
+  const Announcement announcement(*this);
   USL_TRY_VOID(CheckChangeable(name));
   uint32_t type = spec.mode & S_IFMT;
   bool layered = volfs_.IsLayered();
@@ -161,6 +162,7 @@ Result<void> VolInode::Link(std::string_view name, vfs::Inode& target_inode) {
   if (&target_inode.file_system() != &volfs_) return Fail(EXDEV);
   auto& target = static_cast<VolInode&>(target_inode);
   if (target.IsDirectory()) return Fail(EPERM);
+  const Announcement here(*this), there(target);
   Ref<OpenDirectory> open = USL_TRY(OpenUpper());
   USL_TRY_VOID(target.CopyUp());
   if (target.record_ && target.record_->type) USL_TRY_VOID(Annotate());
@@ -234,6 +236,7 @@ Result<void> VolInode::Unlink(std::string_view name, vfs::Inode& victim_inode) {
   USL_TRY_VOID(CheckChangeable(name));
   auto& victim = static_cast<VolInode&>(victim_inode);
   if (victim.IsDirectory()) return Fail(EISDIR);
+  const Announcement here(*this), there(victim);
   bool lower_has = USL_TRY(LowerHas(name));
   // The index's name of the file would go unnoticed: links are counted before the name goes.
   bool counted = victim.record_ && victim.record_->links;

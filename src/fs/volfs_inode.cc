@@ -221,7 +221,13 @@ Result<UniqueFd> VolInode::OpenFlags(int flags) {
   if (!IsRegular() && !IsDirectory()) return Fail(ENXIO);
   bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
   if (writes && IsDirectory()) return Fail(EISDIR);
-  if (writes) USL_TRY_VOID(CopyUp(!(flags & O_TRUNC)));
+  may_be_open_ = true;
+  if (IsRegular()) NoteReading();
+  std::optional<Announcement> announcement;
+  if (writes) {
+    announcement.emplace(*this);
+    USL_TRY_VOID(CopyUp(!(flags & O_TRUNC)));
+  }
   Resolved at = USL_TRY(Resolve());
   // O_NONBLOCK: a lease of another process must not stall the kernel.
   UniqueFd fd = USL_TRY(OpenNormalising(at.place, (flags & kHostFlags) | O_NONBLOCK));
@@ -232,6 +238,33 @@ Result<UniqueFd> VolInode::OpenFlags(int flags) {
     if (::fcntl(fd.get(), F_SETFL, settable) < 0) return FailErrno();
   }
   return fd;
+}
+
+bool VolInode::IsOpen(int kind) {
+  auto at = Resolve();
+  if (!at) return true;
+  // Taking a read lease fails exactly when somebody has the file open for writing, a write lease when somebody has it
+  // open at all.
+  auto fd = OpenHost(at->place, O_RDONLY | O_NONBLOCK);
+  if (!fd || ::fcntl(fd->get(), F_SETLEASE, kind) < 0) return true;
+  ::fcntl(fd->get(), F_SETLEASE, F_UNLCK);
+  return false;
+}
+
+// Names and owners are this file system's alone, but guests read and write the host files.
+bool VolInode::IsSteady(const vfs::Attributes& attributes) {
+  if (volfs_.options_.live || layer_->owners() != Owners::kRecord || pinned_) return false;
+  const bool rests = layer_->AccessTimeRests(attributes.atime, attributes.mtime, attributes.ctime);
+  if (IsSymlink()) return rests;
+  reading_changes_it_ = !rests;
+  if (!IsRegular()) return true;
+  if (may_be_open_) may_be_open_ = IsOpen(F_WRLCK);
+  return !may_be_open_ || (rests && !IsOpen(F_RDLCK));
+}
+
+void VolInode::NoteReading() {
+  if (!std::exchange(reading_changes_it_, false)) return;
+  Changed();
 }
 
 Result<UniqueFd> VolInode::Open(int flags, const vfs::Context&) {

@@ -49,6 +49,8 @@ class VolInode final : public vfs::Inode {
   // Lists of the guest's own; those of host-owned lower files are the host's to enforce at its open.
   bool HasAcl() override;
 
+  bool IsSteady(const vfs::Attributes& attributes) override;
+
   // Opens the host file with open(2)'s flags, copying it up first when it is to be written. Without a context, for
   // tests and for the file systems built on this one.
   Result<UniqueFd> OpenFlags(int flags);
@@ -78,6 +80,26 @@ class VolInode final : public vfs::Inode {
     HostPlace place;
   };
 
+  // Tells at the end of a scope that an inode has changed, however far the change came.
+  class Announcement {
+   public:
+    explicit Announcement(VolInode& inode, bool search = false) : inode_(inode), search_(search) {}
+    ~Announcement() {
+      inode_.Changed();
+      if (search_) inode_.SearchChanged();
+    }
+    Announcement(const Announcement&) = delete;
+    Announcement& operator=(const Announcement&) = delete;
+
+   private:
+    VolInode& inode_;
+    bool search_;
+  };
+
+  // Has anybody the host file open for writing (F_RDLCK), or at all (F_WRLCK)?
+  bool IsOpen(int kind);
+  // The file is about to be read, which may set its access time.
+  void NoteReading();
   void TakeEntry(HostEntry& entry);
   // Takes over attributes from a new look at the host file (DrvFs).
   void Refresh(const struct statx& status);
@@ -154,6 +176,8 @@ class VolInode final : public vfs::Inode {
   Ownership owner_{};
   bool registered_ = false;
   bool copying_ = false;
+  bool may_be_open_ = true;          // since the file was last found not to be
+  bool reading_changes_it_ = false;  // IsSteady() said yes, and the access time does not rest
   std::unique_ptr<AttributeRecord> record_;
   std::unique_ptr<DirectoryState> directory_;  // of directories
   Place place_;

@@ -37,6 +37,7 @@ Result<void> Seek(int fd, uint64_t position) {
 }  // namespace
 
 Result<void> VolInode::ReadDirectory(int open_directory, uint64_t parent_ino, vfs::DirectorySink& sink) {
+  NoteReading();
   if (!IsDirectory()) return Fail(ENOTDIR);
   bool is_whole = !directory_->stack.front()->shown_empty || pinned_;
   if (IsMergeable() || !is_whole) return ReadMerged(open_directory, parent_ino, sink);

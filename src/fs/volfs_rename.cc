@@ -36,6 +36,7 @@ Result<void> VolInode::RemoveDirectory(std::string_view name, vfs::Inode& victim
   USL_TRY_VOID(CheckChangeable(name));
   auto& victim = static_cast<VolInode&>(victim_inode);
   if (!victim.IsDirectory()) return Fail(ENOTDIR);
+  const Announcement here(*this), there(victim);
   bool layered = volfs_.IsLayered();
   bool lower_has = USL_TRY(LowerHas(name));
   if (layered && !USL_TRY(victim.IsEmptyMerged())) return Fail(ENOTEMPTY);
@@ -140,6 +141,7 @@ Result<void> VolInode::Rename(std::string_view old_name, vfs::Inode& source_inod
   ComponentName old_component(old_name), new_component(new_name);
   if (!old_component.IsValid() || !new_component.IsValid()) return Fail(ENAMETOOLONG);
 
+  const Announcement here(*this), there(destination), moved(source), replaced_one(target ? *target : source);
   USL_TRY_VOID(source.CopyUp());
   Ref<OpenDirectory> old_open = USL_TRY(OpenUpper());
   Ref<OpenDirectory> new_open = USL_TRY(destination.OpenUpper());

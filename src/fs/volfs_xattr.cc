@@ -64,6 +64,7 @@ Result<std::vector<std::byte>> VolInode::GetXattr(std::string_view name) {
 }
 
 Result<void> VolInode::SetXattr(std::string_view name, std::span<const std::byte> value, int flags) {
+  const Announcement announcement(*this, IsDirectory());
   USL_TRY_VOID(CheckName(name));
   if (value.size() > XATTR_SIZE_MAX) return Fail(E2BIG);
   if (flags & ~(XATTR_CREATE | XATTR_REPLACE)) return Fail(EINVAL);
@@ -90,6 +91,7 @@ Result<void> VolInode::SetXattr(std::string_view name, std::span<const std::byte
 }
 
 Result<void> VolInode::RemoveXattr(std::string_view name) {
+  const Announcement announcement(*this, IsDirectory());
   USL_TRY_VOID(CheckName(name));
   USL_TRY_VOID(CopyUp());
   if (IsUser(name) && !layer_->store().KeepsUserXattrs()) {

@@ -17,8 +17,9 @@ namespace {
 
 constexpr uint64_t kWakeId = 1;
 constexpr uint64_t kTimerId = 2;
-// A parked task feels no signal by itself (WAIT_KILLABLE_RECV), so the kernel looks for pending ones this often.
-constexpr long kSignalCheckNanoseconds = 20'000'000;
+// A parked task feels no signal by itself (WAIT_KILLABLE_RECV), so the kernel looks for pending ones this often. Pairs
+// of the platform's placement want the same.
+constexpr long kTickNanoseconds = platform::Placement::kTickMilliseconds * 1'000'000L;
 
 }  // namespace
 
@@ -129,7 +130,7 @@ void EventLoop::Dispatch(uint64_t id, uint32_t events) {
   if (id == kWakeId || id == kTimerId) {
     uint64_t value;
     [[maybe_unused]] ssize_t got = read(id == kWakeId ? wake_.get() : timer_.get(), &value, sizeof value);
-    if (id == kTimerId) CheckParked();
+    if (id == kTimerId) OnTimer();
     return;
   }
   if (parked_.contains(id)) {
@@ -164,8 +165,19 @@ void EventLoop::Finish(uint64_t id, Result<Reply> reply) {
   kernel_.Answer(call.notification, std::move(reply));
 }
 
-void EventLoop::CheckParked() {
+void EventLoop::OnTimer() {
   timer_armed_ = false;
+  if (ticking_) ticking_ = kernel_.listener().placement().Tick();
+  CheckParked();
+  ArmTimer();
+}
+
+void EventLoop::StartTicking() {
+  ticking_ = true;
+  ArmTimer();
+}
+
+void EventLoop::CheckParked() {
   auto now = std::chrono::steady_clock::now();
   std::vector<uint64_t> ids;
   for (const auto& [id, call] : parked_) ids.push_back(id);
@@ -181,12 +193,11 @@ void EventLoop::CheckParked() {
       if (!Try(id)) Finish(id, Fail(call.request.interrupted_error));
     }
   }
-  ArmTimer();
 }
 
 void EventLoop::ArmTimer() {
-  if (parked_.empty() || timer_armed_) return;
-  itimerspec when{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = kSignalCheckNanoseconds}};
+  if (timer_armed_ || (parked_.empty() && !ticking_)) return;
+  itimerspec when{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = kTickNanoseconds}};
   timer_armed_ = timerfd_settime(timer_.get(), 0, &when, nullptr) == 0;
 }
 

@@ -33,6 +33,8 @@ class EventLoop {
   void Unwatch(int fd);
   void Park(Ref<Task> task, const platform::Notification& notification, ParkRequest request);
   void Wake(uint64_t key);
+  // Calls the placement's Tick() (platform/placement.h) until it has no more to do.
+  void StartTicking();
   size_t parked() const { return parked_.size(); }
 
  private:
@@ -43,6 +45,7 @@ class EventLoop {
   // True when the call was answered (and is gone).
   bool Try(uint64_t id);
   void Finish(uint64_t id, Result<Reply> reply);
+  void OnTimer();
   void CheckParked();
   void ArmTimer();
 
@@ -54,6 +57,7 @@ class EventLoop {
   std::thread thread_;
   bool stopping_ = false;
   bool timer_armed_ = false;
+  bool ticking_ = false;
   uint64_t next_id_ = 16;
   std::unordered_map<uint64_t, std::unique_ptr<ParkedCall>> parked_;
   std::unordered_map<uint64_t, Watched> watched_;

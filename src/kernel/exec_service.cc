@@ -22,6 +22,7 @@
 #include "kernel/exec/plan.h"
 #include "kernel/exec/script.h"
 #include "kernel/exec_credentials.h"
+#include "kernel/fast_path.h"
 #include "kernel/host_proc.h"
 #include "kernel/kernel.h"
 
@@ -293,6 +294,11 @@ Result<Reply> ExecService::HandOver(SyscallContext& context, std::unique_ptr<Pen
   plan.image.fd = USL_TRY(listener.AddFd(notification.id, pending->image.get(), true));
   if (pending->interpreter) {
     plan.interpreter.fd = USL_TRY(listener.AddFd(notification.id, pending->interpreter.get(), true));
+  }
+  process.fast.reset();
+  FastPath* fast = kernel_.fast_path();
+  if (fast && fast->PrepareExec(process, notification.args[1], plan)) {
+    plan.fast_fd = USL_TRY(listener.AddFd(notification.id, fast->fd(), true));
   }
   platform::GuestMemory memory(notification.tid);
   USL_TRY_VOID(memory.WriteObject(platform::GuestAddress(notification.args[1]), plan));

@@ -15,6 +15,10 @@ struct FsContext : RefCounted {
   vfs::Path cwd;
   mode_t umask = 022;
   Ref<vfs::MountNamespace> mounts;
+  // What `root` and `cwd` are called in the fast path's table: new numbers at each change of them. 0 = nothing is
+  // looked up there, as with places that several processes share.
+  uint32_t root_context = 0;
+  uint32_t cwd_context = 0;
 
   Ref<FsContext> Clone() const;
 };

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "kernel/event_loop.h"
 #include "kernel/exec_service.h"
+#include "kernel/fast_path.h"
 #include "kernel/signal_actions.h"
 #include "kernel/worker_pool.h"
 #include "platform/exec_redirect.h"
@@ -58,9 +59,19 @@ Kernel::Kernel(KernelOptions options, std::unique_ptr<vfs::Vfs> vfs, std::vector
         for (auto& callback : exit_callbacks_) callback(process);
       });
   vfs_->fifos().SetWake([this](uint64_t key) { Wake(key); });
+  if (!options_.fast_path) return;
+  if (auto fast = FastPath::Create(*this)) {
+    fast_path_ = std::move(*fast);
+    vfs_->SetObserver(fast_path_.get());
+  } else {
+    Log(LogLevel::kWarning, "calls that name files are slower than they could be: no fast path, errno {}",
+        fast.error().code());
+  }
 }
 
-Kernel::~Kernel() = default;
+Kernel::~Kernel() {
+  vfs_->SetObserver(nullptr);
+}
 
 void Kernel::SetTrace(TraceSink* sink, std::function<bool(const platform::Notification&)> allowed) {
   trace_ = sink;
@@ -85,10 +96,15 @@ Result<Reply> Kernel::Dispatch(Task& task, const platform::Notification& notific
   auto number = static_cast<size_t>(notification.nr);
   if (notification.nr < 0 || number >= handlers_.size() || !handlers_[number]) return Fail(ENOSYS);
   SyscallContext context(*this, task, notification);
-  return handlers_[number](context);
+  if (!fast_path_) return handlers_[number](context);
+  fast_path_->BeforeCall(context);
+  auto reply = handlers_[number](context);
+  if (reply && FastPath::MovesTasks(notification.nr)) fast_path_->AfterMove(task, notification.nr);
+  return reply;
 }
 
 void Kernel::Handle(const platform::Notification& notification) {
+  if (listener_->placement().OnCall(notification.tid)) events_->StartTicking();
   if (write_watcher_ && write_watcher_->HasWatches()) write_watcher_->Drain();
   auto task = tasks_->Resolve(notification.tid);
   if (!task) {

@@ -37,6 +37,7 @@ struct KernelOptions {
   // then may a call on the number of another process be continued, as that number could be used again meanwhile.
   bool confined_by_host = false;
   std::string release;  // uname's release; empty = the host's
+  bool fast_path = true;
 };
 
 // Where `usl trace` has its lines from. Called with the kernel lock held.
@@ -53,6 +54,7 @@ class TraceSink {
 
 class EventLoop;
 class ExecService;
+class FastPath;
 class WorkerPool;
 
 class Kernel {
@@ -67,6 +69,8 @@ class Kernel {
   ExecService& exec() { return *exec_; }
   const platform::Listener& listener() const { return *listener_; }
   Mutex& lock() { return lock_; }
+  // Null where it is switched off, or the host has no means for it.
+  FastPath* fast_path() { return fast_path_.get(); }
   IpcRegistry& ipc() { return ipc_; }
   MessageQueues& message_queues() { return message_queues_; }
   MountTypes& mount_types() { return mount_types_; }
@@ -122,6 +126,7 @@ class Kernel {
 
   KernelOptions options_;
   double start_time_;
+  std::unique_ptr<FastPath> fast_path_;
   std::unique_ptr<vfs::Vfs> vfs_;
   std::vector<Handler> handlers_;
   Mutex lock_;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "kernel/exec_service.h"
+#include "kernel/fast_path.h"
 
 namespace usl::kernel {
 
@@ -19,6 +20,8 @@ Ref<FsContext> FsContext::Clone() const {
   copy->cwd = cwd;
   copy->umask = umask;
   copy->mounts = mounts;
+  copy->root_context = root_context;
+  copy->cwd_context = cwd_context;
   return copy;
 }
 

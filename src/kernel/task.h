@@ -25,6 +25,7 @@
 namespace usl::kernel {
 
 class Process;
+struct FastProcess;
 struct PendingExec;
 struct ForkState;
 struct SignalActions;
@@ -94,6 +95,7 @@ class Process : public RefCounted {
   // Another process was allowed to trace it or to reach its memory, by a call that the host carries out at some time
   // after the check: it may be in that one's hands at any time, and gains no rights by exec any more.
   bool within_reach = false;
+  bool was_traced = false;         // by a guest, or it comes from a process that was
   bool keep_capabilities = false;  // PR_SET_KEEPCAPS
   bool child_subreaper = false;    // natively set too; kept for PR_GET
   bool has_executed = false;       // since its fork (setpgid(2)'s EACCES)
@@ -108,6 +110,9 @@ class Process : public RefCounted {
   cred::CredentialsRef last_credentials;
   // An exec that was accepted and whose loader has not asked for its plan yet: one for the thread group.
   std::unique_ptr<PendingExec> pending_exec;
+
+  // Its address space's part in the fast path; null before the first exec.
+  std::unique_ptr<FastProcess> fast;
 
   // Known threads, the leader included once it made a call.
   const std::vector<pid_t>& threads() const { return threads_; }

@@ -2,12 +2,16 @@
 
 #include <poll.h>
 #include <sched.h>
+#include <sys/random.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdlib>
 #include <unordered_set>
 
 #include "base/log.h"
 #include "kernel/exec_service.h"
+#include "kernel/fast_path.h"
 #include "kernel/host_proc.h"
 #include "platform/fd_access.h"
 #include "platform/task_token.h"
@@ -19,6 +23,7 @@ namespace {
 // for one that gets a descriptor table of its own.
 uint64_t InheritanceFlags(uint64_t flags) {
   uint64_t kept = flags & (CLONE_FS | CLONE_PARENT);
+  if (!(flags & CLONE_THREAD)) kept |= flags & CLONE_VM;
   if ((flags & (CLONE_THREAD | CLONE_FILES)) == CLONE_THREAD) kept |= CLONE_THREAD;
   return kept;
 }
@@ -38,10 +43,21 @@ bool SameState(const ForkState& a, const ForkState& b) {
          a.umask == b.umask && a.mounts == b.mounts && a.uts == b.uts && a.program == b.program &&
          a.signal_actions == b.signal_actions && a.dumpable == b.dumpable &&
          a.keep_capabilities == b.keep_capabilities && a.seccomp_mode == b.seccomp_mode &&
-         a.guest_filters == b.guest_filters && same_limits(a.limits, b.limits);
+         a.guest_filters == b.guest_filters && a.root_context == b.root_context && a.cwd_context == b.cwd_context &&
+         a.fast_area == b.fast_area && a.fast_has_stubs == b.fast_has_stubs && a.fast_off == b.fast_off &&
+         a.was_traced == b.was_traced && same_limits(a.limits, b.limits);
 }
 
 }  // namespace
+
+TaskTable::TaskTable(ProcessCallback on_new, ProcessCallback on_removed)
+    : on_new_(std::move(on_new)), on_removed_(std::move(on_removed)) {
+  uint64_t random = 0;
+  while (getrandom(&random, sizeof random, 0) != sizeof random) {
+    if (errno != EINTR) std::abort();
+  }
+  next_token_ = (random >> 2) | (uint64_t{1} << 48);  // far from no limit, and from limits that people set
+}
 
 Result<Ref<Process>> TaskTable::MakeProcess(pid_t pid) {
   UniqueFd pidfd = USL_TRY(platform::OpenPidfd(pid));
@@ -119,6 +135,12 @@ Result<Ref<Task>> TaskTable::Match(pid_t tid) {
   child->keep_capabilities = state->keep_capabilities;
   child->seccomp_mode = state->seccomp_mode;
   child->guest_filters = state->guest_filters;
+  child->was_traced = state->was_traced;
+  child->fast = std::make_unique<FastProcess>();
+  child->fast->area = state->fast_area;
+  child->fast->has_stubs = state->fast_has_stubs;
+  child->fast->off = state->fast_off;
+  child->fast->shared = state->flags & CLONE_VM;
   Ref<FsContext> fs = state->fs;
   if (!(state->flags & CLONE_FS)) {
     fs = MakeRef<FsContext>();
@@ -126,6 +148,8 @@ Result<Ref<Task>> TaskTable::Match(pid_t tid) {
     fs->cwd = state->cwd;
     fs->umask = state->umask;
     fs->mounts = state->mounts;
+    fs->root_context = state->root_context;
+    fs->cwd_context = state->cwd_context;
   }
   return AddTask(tid, child, state->credentials, std::move(fs));
 }
@@ -165,6 +189,14 @@ Result<void> TaskTable::PrepareFork(Task& task, uint64_t flags) {
   state->keep_capabilities = process.keep_capabilities;
   state->seccomp_mode = process.seccomp_mode;
   state->guest_filters = process.guest_filters;
+  state->was_traced = process.was_traced;
+  state->root_context = fs.root_context;
+  state->cwd_context = fs.cwd_context;
+  if (process.fast) {
+    state->fast_area = process.fast->area;
+    state->fast_has_stubs = process.fast->has_stubs;
+    state->fast_off = process.fast->off;
+  }
 
   for (auto token = process.tokens_.rbegin(); token != process.tokens_.rend(); ++token) {
     if (!SameState(*tokens_.at(*token), *state)) continue;

@@ -23,12 +23,15 @@ namespace usl::kernel {
 // What a fork hands to its child.
 struct ForkState {
   Ref<Process> process;  // the one that forks
-  uint64_t flags = 0;    // CLONE_FS, CLONE_PARENT; CLONE_THREAD for a thread without CLONE_FILES
+  uint64_t flags = 0;    // CLONE_FS, CLONE_PARENT, CLONE_VM; CLONE_THREAD for a thread without CLONE_FILES
   cred::CredentialsRef credentials;
   Ref<FsContext> fs;    // the parent's own
   vfs::Path root, cwd;  // and its content at the fork, for children without CLONE_FS
   mode_t umask = 022;
   Ref<vfs::MountNamespace> mounts;
+  uint32_t root_context = 0, cwd_context = 0;  // as FsContext
+  uint64_t fast_area = 0;                      // as FastProcess
+  bool fast_has_stubs = false, fast_off = false, was_traced = false;
   Ref<UtsNames> uts;
   std::shared_ptr<const Program> program;
   std::shared_ptr<const SignalActions> signal_actions;
@@ -43,8 +46,7 @@ class TaskTable {
  public:
   // Told of each new process (its pidfd is to be watched) and of each removed one.
   using ProcessCallback = std::function<void(Process&)>;
-  TaskTable(ProcessCallback on_new, ProcessCallback on_removed)
-      : on_new_(std::move(on_new)), on_removed_(std::move(on_removed)) {}
+  TaskTable(ProcessCallback on_new, ProcessCallback on_removed);
 
   // The first process, before it makes a call. ESRCH.
   Result<Ref<Task>> AddFirst(pid_t pid, cred::Credentials credentials, Ref<FsContext> fs, Ref<UtsNames> uts);
@@ -84,7 +86,9 @@ class TaskTable {
   std::unordered_map<pid_t, Ref<Task>> tasks_;
   std::unordered_map<pid_t, Ref<Process>> processes_;
   std::unordered_map<uint64_t, std::shared_ptr<const ForkState>> tokens_;
-  uint64_t next_token_ = 1;
+  // Other instances of the same user have tokens too, and a process of theirs must never be taken for one of ours: the
+  // numbers start at a random place.
+  uint64_t next_token_;
   uint64_t last_serial_ = 0;
   size_t sweep_tokens_at_ = 4096;
   Ref<Process> init_;

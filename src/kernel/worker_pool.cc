@@ -48,6 +48,7 @@ class WorkerPool::Worker : public BlockingHooks {
       }
       if (spare) {
         has_role_ = false;
+        pool_.kernel_.listener().placement().LeaveReceiver();
         pool_.role_.Unlock();
       }
     }

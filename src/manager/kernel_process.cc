@@ -104,7 +104,8 @@ class KernelProcess {
                                   .pico_fd = pico_->fd(),
                                   .network = options_.network,
                                   .confined_by_host = UseLandlock() && platform::LandlockAbi() >= 6,
-                                  .release = {}};
+                                  .release = {},
+                                  .fast_path = !options_.trace};
     auto vfs = Need(vfs::Vfs::Create(inputs_.runtime->path()), "cannot make the run-time files");
     // Never destroyed: the process ends with _exit while workers still sit in the host's kernel.
     kernel_ = new kernel::Kernel(std::move(options), std::move(vfs), syscalls::MakeHandlers());
@@ -174,6 +175,7 @@ class KernelProcess {
     auto fs = MakeRef<kernel::FsContext>();
     fs->root = fs->cwd = tree_.root;
     fs->mounts = tree_.mounts;
+    fs->root_context = fs->cwd_context = 1;
     auto uts = MakeRef<kernel::UtsNames>();
     uts->node_name = HostName();
     const auto task = Need(kernel_->tasks().AddFirst(launched_->pid, cred::RootCredentials(), fs, uts),

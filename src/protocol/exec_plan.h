@@ -14,7 +14,7 @@
 
 namespace usl::protocol {
 
-inline constexpr uint32_t kExecPlanVersion = 1;
+inline constexpr uint32_t kExecPlanVersion = 2;
 
 // Default address of the pico page: the lowest mappable one under vm.mmap_min_addr's default. The loader learns the
 // real one from the hexadecimal digits behind the last '-' of its own path (AT_EXECFN), e.g. ".../loader-10000".
@@ -84,8 +84,11 @@ struct ExecPlan {
   uint32_t strings_size;   // bytes used of `strings`
   uint32_t execfn_offset;  // AT_EXECFN, in `strings`
   uint32_t prefix_offsets[kMaxPrefixArgs];
-  uint64_t signal_mask;  // what the program starts with blocked, where kPlanRestoreSignalMask is set
-  char comm[16];         // NUL-terminated; set with PR_SET_NAME
+  int32_t fast_fd;  // donated; mapped as protocol/fast_path.h says, then closed; -1 = no fast path
+  uint32_t reserved;
+  uint64_t fast_address;  // where: page-aligned
+  uint64_t signal_mask;   // what the program starts with blocked, where kPlanRestoreSignalMask is set
+  char comm[16];          // NUL-terminated; set with PR_SET_NAME
   AuxPatch aux[kMaxAuxPatches];
   ExecImage image;        // the program (or a script's interpreter)
   ExecImage interpreter;  // its PT_INTERP

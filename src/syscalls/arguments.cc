@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 
+#include "kernel/fast_path.h"
+#include "kernel/kernel.h"
 #include "vfs/handle_table.h"
 
 namespace usl::syscalls {
@@ -46,6 +48,20 @@ Result<Target> TargetByDirfd(const SyscallContext& context, int dirfd) {
   return target;
 }
 
+namespace {
+
+// What begins at a descriptor is nothing that the fast path could know again.
+bool IsFromCwdOrRoot(const SyscallContext& context, int dirfd_index, std::string_view text) {
+  return dirfd_index == kNoDirfd || text.starts_with('/') || context.IntArg(dirfd_index) == AT_FDCWD;
+}
+
+}  // namespace
+
+void PublishMissing(const SyscallContext& context, int dirfd_index, std::string_view text, bool follow) {
+  kernel::FastPath* fast = context.kernel().fast_path();
+  if (fast && IsFromCwdOrRoot(context, dirfd_index, text)) fast->PublishMissing(context, text, follow);
+}
+
 Result<Target> TargetByPath(const SyscallContext& context, int dirfd_index, int path_index, TargetOptions options) {
   std::string text;
   const bool missing = options.allow_empty && options.null_is_empty && context.AddressArg(path_index).is_null();
@@ -53,11 +69,21 @@ Result<Target> TargetByPath(const SyscallContext& context, int dirfd_index, int 
   if (text.empty() && options.allow_empty) {
     return TargetByDirfd(context, dirfd_index == kNoDirfd ? AT_FDCWD : context.IntArg(dirfd_index));
   }
-  const PathArgument argument = USL_TRY(PathFrom(context, dirfd_index, std::move(text)));
+  return TargetByText(context, dirfd_index, std::move(text), options.follow);
+}
+
+Result<Target> TargetByText(const SyscallContext& context, int dirfd_index, std::string text, bool follow) {
+  PathArgument argument = USL_TRY(PathFrom(context, dirfd_index, std::move(text)));
   Target target;
-  const unsigned flags = options.follow ? 0u : unsigned{vfs::Vfs::kNoFollow};
-  target.file.path = USL_TRY(context.vfs().Walk(context.FsView(), argument.location(), flags));
+  const unsigned flags = follow ? 0u : unsigned{vfs::Vfs::kNoFollow};
+  auto path = context.vfs().Walk(context.FsView(), argument.location(), flags);
+  if (!path) {
+    if (path.error() == Error(ENOENT)) PublishMissing(context, dirfd_index, argument.text, follow);
+    return Fail(path.error());
+  }
+  target.file.path = *std::move(path);
   target.file.inode = target.file.path.dentry->inode();
+  if (IsFromCwdOrRoot(context, dirfd_index, argument.text)) target.text = std::move(argument.text);
   return target;
 }
 

@@ -36,6 +36,8 @@ Result<PathArgument> PathFrom(const SyscallContext& context, int dirfd_index, st
 struct Target {
   vfs::FileIdentity file;
   UniqueFd fd;  // a duplicate of the guest's descriptor; empty when the target was found by path
+  // By path, from the working directory or the root: the path, for the fast path; else empty.
+  std::string text;
 
   // An object of the host that has no place in the guest's tree: pipe, socket, memfd, epoll...
   bool IsNative() const { return !file.inode; }
@@ -49,6 +51,10 @@ struct TargetOptions {
 
 // By path: the walk's errors, ENOENT for an empty path unless it is allowed.
 Result<Target> TargetByPath(const SyscallContext& context, int dirfd_index, int path_index, TargetOptions options);
+// By a path that is read already, which must not be empty.
+Result<Target> TargetByText(const SyscallContext& context, int dirfd_index, std::string text, bool follow);
+// Tells the fast path (kernel/fast_path.h) that a walk of `text` found nothing there.
+void PublishMissing(const SyscallContext& context, int dirfd_index, std::string_view text, bool follow);
 // By the descriptor number `guest_fd`. EBADF; also for an O_PATH descriptor, unless `allow_o_path`.
 Result<Target> TargetByFd(const SyscallContext& context, int guest_fd, bool allow_o_path);
 // EBADF for an O_PATH descriptor, of which `fd` is a duplicate: most calls do not take them (open(2)).

@@ -34,7 +34,14 @@ Result<Reply> OpenAt(SyscallContext& context, int dirfd_index, int path_index, c
   PathArgument path = USL_TRY(ReadPath(context, dirfd_index, path_index));
   // Here an absolute path depends on the directory, too: it is refused, or starts there.
   if (how.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) path.at = USL_TRY(context.DirectoryArg(dirfd_index));
-  vfs::OpenedFile opened = USL_TRY(context.vfs().Open(context.FsView(), path.location(), how));
+  auto result = context.vfs().Open(context.FsView(), path.location(), how);
+  if (!result) {
+    if (result.error() == Error(ENOENT) && !(how.flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))) && how.resolve == 0) {
+      PublishMissing(context, dirfd_index, path.text, !(how.flags & O_NOFOLLOW));
+    }
+    return Fail(result.error());
+  }
+  vfs::OpenedFile opened = *std::move(result);
   const bool close_on_exec = how.flags & O_CLOEXEC;
   if (opened.would_block) return WaitForFifo(context, std::move(opened.fifo), close_on_exec);
   if ((how.flags & O_PATH) && opened.path) opened.fd = USL_TRY(context.vfs().handles().OpenPathOnly(opened.path));

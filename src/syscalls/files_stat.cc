@@ -8,6 +8,8 @@
 #include <algorithm>
 
 #include "cred/identity.h"
+#include "kernel/fast_path.h"
+#include "kernel/kernel.h"
 #include "syscalls/arguments.h"
 #include "syscalls/copy.h"
 #include "syscalls/handlers.h"
@@ -24,20 +26,38 @@ Result<struct stat> StatNative(const SyscallContext& context, const UniqueFd& fd
   return status;
 }
 
-Result<struct stat> StatTarget(const SyscallContext& context, const Target& target) {
+StatxPlace PlaceOf(const Target& target) {
+  StatxPlace place;
+  place.device = target.file.inode->file_system().device();
+  place.mount_id = target.file.path.mount->id();
+  place.is_mount_root = target.file.path.dentry == target.file.path.mount->root();
+  return place;
+}
+
+// Lets the fast path know what was found by a path.
+void PublishFile(const SyscallContext& context, const Target& target, bool follow, const vfs::Attributes& attributes) {
+  kernel::FastPath* fast = context.kernel().fast_path();
+  if (!fast || target.text.empty()) return;
+  fast->PublishFile(context, target.text, follow, target.file.path, attributes,
+                    MakeStatx(attributes, PlaceOf(target), STATX_ALL));
+}
+
+Result<struct stat> StatTarget(const SyscallContext& context, const Target& target, bool follow) {
   if (target.IsNative()) return StatNative(context, target.fd);
-  return MakeStat(USL_TRY(target.file.inode->GetAttributes()), target.file.inode->file_system().device());
+  const vfs::Attributes attributes = USL_TRY(target.file.inode->GetAttributes());
+  PublishFile(context, target, follow, attributes);
+  return MakeStat(attributes, target.file.inode->file_system().device());
 }
 
 Result<Reply> StatByPath(SyscallContext& context, int dirfd_index, int path_index, int result_index,
                          TargetOptions options) {
   const Target target = USL_TRY(TargetByPath(context, dirfd_index, path_index, options));
-  const struct stat status = USL_TRY(StatTarget(context, target));
+  const struct stat status = USL_TRY(StatTarget(context, target, options.follow));
   USL_TRY_VOID(context.CopyOut(result_index, status));
   return 0;
 }
 
-Result<struct statx> StatxTarget(const SyscallContext& context, const Target& target, unsigned mask) {
+Result<struct statx> StatxTarget(const SyscallContext& context, const Target& target, bool follow, unsigned mask) {
   if (target.IsNative()) {
     struct statx status {};
     if (statx(target.fd.get(), "", AT_EMPTY_PATH, mask, &status) < 0) return FailErrno();
@@ -45,11 +65,9 @@ Result<struct statx> StatxTarget(const SyscallContext& context, const Target& ta
     status.stx_gid = context.credentials().fsgid;
     return status;
   }
-  StatxPlace place;
-  place.device = target.file.inode->file_system().device();
-  place.mount_id = target.file.path.mount->id();
-  place.is_mount_root = target.file.path.dentry == target.file.path.mount->root();
-  return MakeStatx(USL_TRY(target.file.inode->GetAttributes()), place, mask);
+  const vfs::Attributes attributes = USL_TRY(target.file.inode->GetAttributes());
+  PublishFile(context, target, follow, attributes);
+  return MakeStatx(attributes, PlaceOf(target), mask);
 }
 
 Result<struct statfs> StatFsTarget(const SyscallContext& context, const Target& target) {
@@ -81,8 +99,12 @@ Result<Reply> CheckAccess(SyscallContext& context, int dirfd_index, int path_ind
   }
   const PathArgument argument = USL_TRY(PathFrom(context, dirfd_index, std::move(text)));
   const unsigned walk = flags & AT_SYMLINK_NOFOLLOW ? unsigned{vfs::Vfs::kNoFollow} : 0u;
-  const vfs::Path path = USL_TRY(context.vfs().Walk(view, argument.location(), walk));
-  USL_TRY_VOID(context.vfs().Access(view, path, mode, effective));
+  const auto path = context.vfs().Walk(view, argument.location(), walk);
+  if (!path) {
+    if (path.error() == Error(ENOENT)) PublishMissing(context, dirfd_index, argument.text, walk == 0);
+    return Fail(path.error());
+  }
+  USL_TRY_VOID(context.vfs().Access(view, *path, mode, effective));
   return 0;
 }
 
@@ -96,8 +118,13 @@ Result<Reply> ReadLinkAt(SyscallContext& context, int dirfd_index, int path_inde
   if (by_descriptor) {
     path = USL_TRY(TargetByDirfd(context, context.IntArg(dirfd_index))).file.path;
   } else {
-    const PathArgument argument = USL_TRY(PathFrom(context, dirfd_index, std::move(text)));
-    path = USL_TRY(context.vfs().Walk(context.FsView(), argument.location(), vfs::Vfs::kNoFollow));
+    const Target target = USL_TRY(TargetByText(context, dirfd_index, std::move(text), false));
+    path = target.file.path;
+    // Who resolves a path asks for the links in it, and finds files and directories as a rule.
+    const kernel::FastPath* fast = context.kernel().fast_path();
+    if (fast && fast->ServesFrom(context.process())) {
+      if (auto attributes = path.inode()->GetAttributes()) PublishFile(context, target, false, *attributes);
+    }
   }
   if (!path || !path.inode()->IsSymlink()) return Fail(by_descriptor ? ENOENT : EINVAL);
   const std::string link = USL_TRY(context.vfs().ReadLink(context.FsView(), path));
@@ -118,7 +145,7 @@ Result<Reply> sys_lstat(SyscallContext& context) {
 
 Result<Reply> sys_fstat(SyscallContext& context) {
   const Target target = USL_TRY(TargetByFd(context, context.IntArg(0), true));
-  const struct stat status = USL_TRY(StatTarget(context, target));
+  const struct stat status = USL_TRY(StatTarget(context, target, true));
   USL_TRY_VOID(context.CopyOut(1, status));
   return 0;
 }
@@ -140,7 +167,7 @@ Result<Reply> sys_statx(SyscallContext& context) {
   const bool empty = flags & AT_EMPTY_PATH;
   const Target target = USL_TRY(TargetByPath(
       context, 0, 1, {.follow = !(flags & AT_SYMLINK_NOFOLLOW), .allow_empty = empty, .null_is_empty = empty}));
-  const struct statx status = USL_TRY(StatxTarget(context, target, mask));
+  const struct statx status = USL_TRY(StatxTarget(context, target, !(flags & AT_SYMLINK_NOFOLLOW), mask));
   USL_TRY_VOID(context.CopyOut(4, status));
   return 0;
 }

@@ -4,6 +4,7 @@
 #include <linux/seccomp.h>
 
 #include "abi/constants.h"
+#include "kernel/fast_path.h"
 #include "kernel/kernel.h"
 #include "syscalls/handlers.h"
 
@@ -17,6 +18,7 @@ Result<Reply> InstallGuestFilter(SyscallContext& context) {
   if (!mine.no_new_privs && !mine.Has(CAP_SYS_ADMIN)) return Fail(EACCES);
   context.process().seccomp_mode = SECCOMP_MODE_FILTER;
   ++context.process().guest_filters;
+  if (kernel::FastPath* fast = context.kernel().fast_path()) fast->SwitchOff(context.process());
   return Reply::ContinueByRegisters();
 }
 

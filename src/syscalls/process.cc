@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <map>
 
+#include "kernel/fast_path.h"
 #include "kernel/kernel.h"
 #include "kernel/process_access.h"
 #include "syscalls/handlers.h"
@@ -24,7 +25,9 @@ constexpr uint64_t kNewTime = 0x80;  // CLONE_NEWTIME, in the exit signal's bits
 constexpr size_t kTransferChunk = 64 * 1024;
 
 Result<Reply> Fork(SyscallContext& context, uint64_t flags) {
+  if (kernel::FastPath* fast = context.kernel().fast_path()) fast->BeforeFork(context.task(), flags);
   USL_TRY_VOID(context.kernel().tasks().PrepareFork(context.task(), flags));
+  context.kernel().listener().placement().Release(context.task().tid());  // a child inherits the affinity
   return Reply::ContinueByRegisters();
 }
 

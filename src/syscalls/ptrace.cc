@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernel/exec_service.h"
+#include "kernel/fast_path.h"
 #include "kernel/host_proc.h"
 #include "kernel/kernel.h"
 #include "kernel/process_access.h"
@@ -19,6 +20,12 @@ using kernel::SyscallContext;
 constexpr uint64_t kSuspendSeccomp = 1 << 21;  // PTRACE_O_SUSPEND_SECCOMP
 constexpr unsigned kSeccompGetFilter = 0x420c, kSeccompGetMetadata = 0x420d;
 
+// A tracer wants to see every call.
+void BecomesTraced(SyscallContext& context, kernel::Process& process) {
+  process.was_traced = true;
+  if (kernel::FastPath* fast = context.kernel().fast_path()) fast->SwitchOff(process);
+}
+
 Result<Reply> Attach(SyscallContext& context) {
   Ref<kernel::Task> target = USL_TRY(TaskByPid(context.kernel(), context.task(), context.IntArg(1)));
   if (&target->process() == &context.process()) return Fail(EPERM);
@@ -26,6 +33,7 @@ Result<Reply> Attach(SyscallContext& context) {
   // The number could be used again before the host attaches; only a host that confines the guest rules out a stranger.
   if (!context.kernel().options().confined_by_host) return Fail(EPERM);
   if (!context.credentials().Has(CAP_SYS_PTRACE)) target->process().within_reach = true;
+  BecomesTraced(context, target->process());
   return Reply::ContinueByRegisters();
 }
 
@@ -72,6 +80,7 @@ Result<Reply> sys_ptrace(SyscallContext& context) {
       auto stat = kernel::ReadHostStat(context.process().pid());
       if (!stat || stat->parent == context.kernel().tasks().init()->pid()) return Fail(EPERM);
       context.process().within_reach = true;
+      BecomesTraced(context, context.process());
       return Reply::ContinueByRegisters();
     }
     case PTRACE_ATTACH: return Attach(context);

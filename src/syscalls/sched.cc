@@ -147,10 +147,9 @@ Result<Reply> sys_sched_rr_get_interval(SyscallContext& context) {
              [](pid_t tid, void* data) { return syscall(SYS_sched_rr_get_interval, tid, data); });
 }
 
-// By any number but 0 these are served, for the caller's own threads too: a thread whose open is being answered may
-// carry a borrowed mask, which nobody may see or overwrite (platform/placement.h).
+// Always served, for the caller itself too: a thread that makes many calls may carry a borrowed mask, which nobody may
+// see or overwrite (platform/placement.h).
 Result<Reply> sys_sched_setaffinity(SyscallContext& context) {
-  if (context.IntArg(0) == 0) return Reply::ContinueByRegisters();
   if (context.IntArg(0) < 0) return Fail(ESRCH);
   Target target = USL_TRY(FindTarget(context, true));
   std::array<std::byte, sizeof(platform::CpuMask)> mask{};
@@ -161,7 +160,6 @@ Result<Reply> sys_sched_setaffinity(SyscallContext& context) {
 }
 
 Result<Reply> sys_sched_getaffinity(SyscallContext& context) {
-  if (context.IntArg(0) == 0) return Reply::ContinueByRegisters();
   if (context.IntArg(0) < 0) return Fail(ESRCH);  // the other calls say EINVAL
   Target target = USL_TRY(FindTarget(context, false));
   size_t size = context.UintArg(1);

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <span>
 
+#include "kernel/fast_path.h"
+#include "kernel/kernel.h"
 #include "syscalls/arguments.h"
 #include "syscalls/copy.h"
 #include "syscalls/handlers.h"
@@ -68,12 +70,20 @@ Result<Reply> GiveBytes(const SyscallContext& context, std::span<const std::byte
   return static_cast<int64_t>(bytes.size());
 }
 
-Result<Reply> Get(const SyscallContext& context, const Result<Target>& target, int name_index, Value to) {
+Result<Reply> Get(const SyscallContext& context, const Result<Target>& target, int name_index, Value to,
+                  bool follow = true) {
   const std::string name = USL_TRY(ReadName(context, name_index));
   if (!target) return Fail(target.error());
   if (target->IsNative()) return Fail(EOPNOTSUPP);
-  const std::vector<std::byte> value = USL_TRY(context.vfs().GetXattr(context.FsView(), target->file, name));
-  return GiveBytes(context, value, to);
+  const auto value = context.vfs().GetXattr(context.FsView(), target->file, name);
+  if (!value) {
+    kernel::FastPath* fast = context.kernel().fast_path();
+    if (fast && value.error() == Error(ENODATA) && !target->text.empty()) {
+      fast->PublishNoXattrs(context, target->text, follow, *target->file.inode);
+    }
+    return Fail(value.error());
+  }
+  return GiveBytes(context, *value, to);
 }
 
 Result<Reply> List(const SyscallContext& context, const Result<Target>& target, Value to) {
@@ -132,7 +142,7 @@ Result<Reply> sys_getxattr(SyscallContext& context) {
   return Get(context, XattrTarget(context, true), 1, ValueArg(context, 2));
 }
 Result<Reply> sys_lgetxattr(SyscallContext& context) {
-  return Get(context, XattrTarget(context, false), 1, ValueArg(context, 2));
+  return Get(context, XattrTarget(context, false), 1, ValueArg(context, 2), false);
 }
 Result<Reply> sys_fgetxattr(SyscallContext& context) {
   return Get(context, XattrTargetFd(context), 1, ValueArg(context, 2));

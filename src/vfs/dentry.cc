@@ -87,6 +87,7 @@ Ref<Dentry> DentryCache::Insert(const Ref<Dentry>& parent, std::string_view name
   if (Dentry* cached = FindRaw(*parent, name)) {
     if (cached->inode_ == inode) return Ref<Dentry>(cached);
     if (!cached->inode_ && !(inode->IsDirectory() && inode->first_dentry_)) {
+      TellChanged(*cached);
       cached->inode_ = std::move(inode);
       cached->AddAlias();
       return Ref<Dentry>(cached);
@@ -107,8 +108,18 @@ Ref<Dentry> DentryCache::Insert(const Ref<Dentry>& parent, std::string_view name
   return dentry;
 }
 
+void DentryCache::TellChanged(Dentry& dentry) {
+  if (dentry.mark_ != 0 && observer_) observer_->Changed(dentry);
+}
+
+void DentryCache::TellMoved(const Dentry& dentry) {
+  const Inode* inode = dentry.inode_.get();
+  if (observer_ && inode && (inode->IsDirectory() || inode->IsSymlink())) observer_->TreeChanged();
+}
+
 void DentryCache::Unlink(Dentry& child) {
   Ref<Dentry> hold(&child);
+  TellMoved(child);
   child.linked_ = false;
   if (!child.hashed_) return;
   Remove(child);
@@ -126,6 +137,8 @@ void DentryCache::Move(Dentry& child, const Ref<Dentry>& new_parent, std::string
   Ref<Dentry> hold(&child);
   Ref<Dentry> target = Find(*new_parent, new_name);
   if (target.get() == &child) return;
+  TellMoved(child);
+  if (target) TellMoved(*target);
   Ref<Dentry> old_parent = child.parent_;
   std::string old_name = child.name_;
   if (exchange && target) {
@@ -156,11 +169,13 @@ void DentryCache::Move(Dentry& child, const Ref<Dentry>& new_parent, std::string
 }
 
 void DentryCache::Forget(Dentry& child) {
+  TellMoved(child);
   child.linked_ = false;
   if (child.hashed_) Remove(child);
 }
 
 void DentryCache::ForgetFileSystem(const FileSystem& file_system) {
+  if (observer_) observer_->TreeChanged();
   for (Dentry* dentry = lru_head_; dentry;) {
     Dentry* next = dentry->lru_next_;
     const Inode* inode = dentry->inode_ ? dentry->inode_.get() : dentry->parent_->inode_.get();
@@ -217,6 +232,7 @@ void DentryCache::Hash(Dentry& dentry) {
 }
 
 void DentryCache::Unhash(Dentry& dentry) {
+  TellChanged(dentry);
   Dentry** link = &buckets_[dentry.hash_ & (buckets_.size() - 1)];
   while (*link != &dentry) link = &(*link)->hash_next_;
   *link = dentry.hash_next_;

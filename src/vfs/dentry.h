@@ -11,6 +11,7 @@
 
 #include "base/ref.h"
 #include "vfs/file_system.h"
+#include "vfs/name_observer.h"
 
 namespace usl::vfs {
 
@@ -30,17 +31,24 @@ class Dentry : public RefCounted {
   // False once the name was removed or replaced while somebody still holds the dentry (an open or current directory).
   bool IsLinked() const { return linked_; }
   bool IsMountPoint() const { return mount_count_ > 0; }
+  // Can the cache find it now?
+  bool IsCached() const { return hashed_; }
+  // The observer's own; 0 = it wants to hear nothing of this dentry. Only cached dentries may be marked.
+  uint32_t mark() const { return mark_; }
+  void set_mark(uint32_t mark) { mark_ = mark; }
   // Is this dentry `ancestor` or below it?
   bool IsBelow(const Dentry& ancestor) const;
 
  private:
   friend class DentryCache;
+  friend class Inode;
   friend class Mount;
   friend class MountNamespace;
   void AddAlias();
   void RemoveAlias();
 
   uint32_t hash_ = 0;
+  uint32_t mark_ = 0;
   bool linked_;
   bool hashed_ = false;
   bool referenced_ = false;  // found since the eviction hand passed
@@ -88,6 +96,9 @@ class DentryCache {
   // Has the inode more than one dentry?
   bool HasAliases(const Inode& inode) const;
 
+  // Tells `observer` of changes from now on; null for nobody.
+  void SetObserver(NameObserver* observer) { observer_ = observer; }
+
   size_t size() const { return size_; }
   void SetLimit(size_t limit);
 
@@ -101,7 +112,11 @@ class DentryCache {
   void ListErase(Dentry& dentry);
   void Grow();
   void Trim();
+  void TellChanged(Dentry& dentry);
+  // Other names may have led through this one.
+  void TellMoved(const Dentry& dentry);
 
+  NameObserver* observer_ = nullptr;
   size_t limit_;
   size_t size_ = 0;
   std::vector<Dentry*> buckets_;

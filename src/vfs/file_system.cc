@@ -4,9 +4,22 @@
 
 #include <atomic>
 
+#include "vfs/dentry.h"
 #include "vfs/path.h"
 
 namespace usl::vfs {
+
+void Inode::Changed() {
+  NameObserver* observer = file_system_.observer();
+  if (!observer) return;
+  for (Dentry* dentry = first_dentry_; dentry; dentry = dentry->alias_next_) {
+    if (dentry->mark() != 0) observer->Changed(*dentry);
+  }
+}
+
+void Inode::SearchChanged() {
+  if (NameObserver* observer = file_system_.observer()) observer->TreeChanged();
+}
 
 // What a file system does not offer fails as Linux does when the operation is missing from its tables.
 Result<void> Inode::SetAttributes(const AttributeChange&) {

@@ -25,6 +25,7 @@ class Dentry;
 class FileSystem;
 class Inode;
 class Mount;
+class NameObserver;
 struct Context;
 struct Path;
 
@@ -111,9 +112,19 @@ class Inode : public RefCounted {
   virtual bool HasAcl() { return false; }
   virtual bool HasFileCapabilities() { return true; }
 
+  // May attributes that were just read be shown again without asking, until Changed() or SearchChanged() is called?
+  // Only a file system that knows of every change to a file can say so.
+  virtual bool IsSteady(const Attributes&) { return false; }
+
   // The host path that AF_UNIX bind/connect of this socket node uses, once set by the network layer.
   const std::string& socket_address() const { return socket_address_; }
   void set_socket_address(std::string address) { socket_address_ = std::move(address); }
+
+ protected:
+  // What the file system calls after a change, where IsSteady() may have answered true: of any attribute of this inode,
+  // or (of a directory) of who may search it.
+  void Changed();
+  void SearchChanged();
 
  private:
   friend class Dentry;
@@ -156,6 +167,8 @@ class FileSystem : public RefCounted {
   virtual std::string source() const { return type_name_; }
   virtual std::string options() const { return {}; }
 
+  NameObserver* observer() const { return observer_; }
+
   // How many Mount objects show it, in any namespace or in none (lazily unmounted, but in use).
   size_t mount_count() const { return mounts_.size(); }
 
@@ -164,6 +177,7 @@ class FileSystem : public RefCounted {
   friend class Vfs;
   std::string type_name_;
   dev_t device_;
+  NameObserver* observer_ = nullptr;
   std::vector<Mount*> mounts_;  // in the order in which they were made
 };
 

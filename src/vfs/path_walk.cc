@@ -72,7 +72,12 @@ Result<void> PathWalker::StepComponents() {
 Result<void> PathWalker::Search() {
   Inode* inode = dentry_->inode().get();
   if (!inode || !inode->IsDirectory()) return Fail(ENOTDIR);
-  return CheckInodePermission(context_.credentials, *inode, kMayExec);
+  USL_TRY_VOID(CheckInodePermission(context_.credentials, *inode, kMayExec));
+  if (report_ && report_->same_for_all) {
+    const Attributes attributes = USL_TRY(inode->GetPermissions());
+    if ((attributes.mode & 0111) != 0111 || inode->HasAcl() || !inode->CacheableNames()) NotForAll();
+  }
+  return {};
 }
 
 Result<void> PathWalker::WalkLast(bool follow, bool allow_negative) {
@@ -104,6 +109,7 @@ Result<void> PathWalker::StepName(std::string_view name, bool is_last, bool foll
   Dentry* dentry = USL_TRY(LookupChild(name));
   Mount* mount = mount_;
   if (dentry->IsNegative()) {
+    if (report_) report_->missing = Ref<Dentry>(dentry);
     if (!is_last || !allow_negative) return Fail(ENOENT);
     SetPlace(mount, dentry);
     return {};
@@ -162,6 +168,7 @@ Result<void> PathWalker::CheckMayFollow(Inode& link) {
   if (vfs_.protection().symlinks == 0) return {};
   const Attributes directory = USL_TRY(dentry_->inode()->GetPermissions());
   if ((directory.mode & (S_ISVTX | S_IWOTH)) != (S_ISVTX | S_IWOTH)) return {};
+  NotForAll();
   const Attributes attributes = USL_TRY(link.GetPermissions());
   if (attributes.uid == context_.credentials.fsuid || attributes.uid == directory.uid) return {};
   return Fail(EACCES);
@@ -201,6 +208,7 @@ Result<void> PathWalker::JumpToRoot() {
 }
 
 Result<void> PathWalker::FollowMagicLink(const Path& link) {
+  NotForAll();
   if (resolve_ & RESOLVE_NO_MAGICLINKS) return Fail(ELOOP);
   Path target;
   UniqueFd object = USL_TRY(link.inode()->Follow(context_, target));
@@ -226,6 +234,15 @@ Result<Path> Vfs::Walk(const Context& context, const Location& location, unsigne
   if ((flags & kDirectory) && !walker.dentry().IsNegative() && !walker.dentry().inode()->IsDirectory()) {
     return Fail(ENOTDIR);
   }
+  return walker.path();
+}
+
+Result<Path> Vfs::WalkForAll(const Context& context, const Location& location, unsigned flags, WalkReport* report) {
+  PathWalker walker(*this, context, 0);
+  *report = {.same_for_all = true, .missing = nullptr};
+  walker.ReportTo(report);
+  USL_TRY_VOID(walker.WalkToParent(location));
+  USL_TRY_VOID(walker.WalkLast(!(flags & kNoFollow), false));
   return walker.path();
 }
 

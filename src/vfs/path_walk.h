@@ -41,6 +41,8 @@ class PathWalker {
   bool has_trailing_slash() const { return trailing_slash_; }
   // An open file to reopen in place of path(), see Inode::Follow.
   UniqueFd TakeReopen() { return std::move(reopen_); }
+  // Fills `report` while walking; before the walk starts.
+  void ReportTo(WalkReport* report) { report_ = report; }
   // Do not cross a mount on the last component.
   void StayBelowMounts() { cross_last_mount_ = false; }
   // WalkLast is to make a file (O_CREAT): a last component with a slash behind it, here or in a link, is EISDIR.
@@ -67,9 +69,14 @@ class PathWalker {
     pinned_dentry_ = Ref<Dentry>(dentry_);
   }
 
+  void NotForAll() {
+    if (report_) report_->same_for_all = false;
+  }
+
   Vfs& vfs_;
   const Context& context_;
   const uint64_t resolve_;
+  WalkReport* report_ = nullptr;
   Path root_;  // the scoped root of RESOLVE_BENEATH and RESOLVE_IN_ROOT; else empty
   Mount* mount_ = nullptr;
   Dentry* dentry_ = nullptr;

@@ -53,6 +53,12 @@ Result<std::unique_ptr<Vfs>> Vfs::Create(std::string runtime_directory) {
   return vfs;
 }
 
+void Vfs::SetObserver(NameObserver* observer) {
+  observer_ = observer;
+  dentries_.SetObserver(observer);
+  for (auto& each : file_systems_) each.file_system->observer_ = observer;
+}
+
 void Vfs::Register(Ref<FileSystem> file_system) {
   for (auto& each : file_systems_) {
     if (each.file_system == file_system) return;
@@ -61,6 +67,7 @@ void Vfs::Register(Ref<FileSystem> file_system) {
   const std::vector<dev_t> devices = file_system->HostDevices();
   for (dev_t device : devices) by_host_device_[device].push_back(file_system.get());
   if (devices.empty()) for_any_device_.push_back(file_system.get());
+  file_system->observer_ = observer_;
   file_systems_.push_back({std::move(file_system), nullptr});
 }
 

@@ -38,6 +38,15 @@ struct OpenHow {
   uint64_t resolve = 0;  // RESOLVE_* of openat2(2)
 };
 
+// How a path was walked.
+struct WalkReport {
+  // Everybody would have come there: all directories on the way may be searched by all, nothing depended on the caller,
+  // and no name can change without this VFS.
+  bool same_for_all = false;
+  // ENOENT: the name that is not there.
+  Ref<Dentry> missing;
+};
+
 class FifoTicket;
 
 // A successful open: the host fd to donate.
@@ -85,6 +94,8 @@ class Vfs {
   Protection& protection() { return protection_; }
   // Makes a dentry tree for a file system: its root dentry (one per file system, kept).
   Ref<Dentry> RootDentry(const Ref<FileSystem>& file_system);
+  // Tells `observer`, which outlives this object, of changes from now on; null for nobody.
+  void SetObserver(NameObserver* observer);
   // File systems must be known here for Identify() to find their files.
   void Register(Ref<FileSystem> file_system);
   // Drops registered file systems that had a mount and have none any more, with their cached names. After an unmount.
@@ -99,6 +110,8 @@ class Vfs {
     kNoMountPoint = 16,  // do not cross a mount on the last component (umount, stat of AT_NO_AUTOMOUNT is not this)
   };
   Result<Path> Walk(const Context& context, const Location& location, unsigned flags, uint64_t resolve = 0);
+  // The same, for what is to be said to others too: fills `report` also when it fails.
+  Result<Path> WalkForAll(const Context& context, const Location& location, unsigned flags, WalkReport* report);
 
   // Open(2), openat(2). Bits of how.flags that Linux does not know are dropped, as these calls do.
   Result<OpenedFile> Open(const Context& context, const Location& location, const OpenHow& how);
@@ -199,6 +212,7 @@ class Vfs {
   std::vector<Registered> file_systems_;
   std::unordered_map<dev_t, std::vector<FileSystem*>> by_host_device_;
   std::vector<FileSystem*> for_any_device_;
+  NameObserver* observer_ = nullptr;
   Ref<FileSystem> native_objects_;
   Ref<Mount> native_mount_;
 };

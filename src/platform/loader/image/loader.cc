@@ -12,6 +12,7 @@
 
 #include "platform/loader/image/freestanding.h"
 #include "protocol/exec_plan.h"
+#include "protocol/fast_path.h"
 
 extern "C" {
 // Made by the linker: the first and the last byte of this program in memory.
@@ -137,6 +138,21 @@ uint64_t MapImage(const ExecImage& image) {
   return base;
 }
 
+// The fast path's range. Where something stands already there is no fast path: the kernel looks before it uses it.
+void MapFastPath() {
+  if (plan.fast_fd < 0) return;
+  const uint64_t fd = static_cast<uint64_t>(int64_t{plan.fast_fd});
+  const uint64_t code = plan.fast_address + usl::protocol::kFastAreaSize;
+  const uint64_t table = code + usl::protocol::kFastCodeSize;
+  const uint64_t place = MAP_FIXED_NOREPLACE;
+  Syscall(__NR_mmap, plan.fast_address, usl::protocol::kFastAreaSize, PROT_READ | PROT_EXEC,
+          MAP_PRIVATE | MAP_ANONYMOUS | place, ~uint64_t{0}, 0);
+  Syscall(__NR_mmap, code, usl::protocol::kFastCodeSize, PROT_READ | PROT_EXEC, MAP_PRIVATE | place, fd, 0);
+  Syscall(__NR_mmap, table, sizeof(usl::protocol::FastTable), PROT_READ, MAP_SHARED | place, fd,
+          usl::protocol::kFastCodeSize);
+  Syscall(__NR_close, fd);
+}
+
 void PatchAux(Elf64_auxv_t* aux, uint64_t image_base, uint64_t interpreter_base, uint64_t execfn) {
   for (; aux->a_type != AT_NULL; ++aux) {
     uint64_t& value = aux->a_un.a_val;
@@ -238,6 +254,7 @@ void UslLoaderMain(uint64_t* stack) {
   Map(pico_base, usl::protocol::kPicoSize, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, plan.pico_fd, 0);
   Syscall(__NR_close, static_cast<uint64_t>(plan.pico_fd));
 
+  MapFastPath();
   const uint64_t image_base = MapImage(plan.image);
   uint64_t entry = image_base + plan.image.entry;
   uint64_t interpreter_base = 0;
