@@ -273,6 +273,11 @@ Ref<vfs::Inode> FindOrMakePidDirectory(ProcFs& proc, const std::string& path, co
   return ReuseOrMake(proc, path, id, [&] { return MakeRef<PidDirectory>(proc, path, id); });
 }
 
+const ProcId* ProcessOfPidDirectory(const vfs::Inode& inode) {
+  const auto* directory = dynamic_cast<const PidDirectory*>(&inode);
+  return directory && !directory->id().of_thread ? &directory->id() : nullptr;
+}
+
 std::vector<int64_t> ListNumbers(int directory, const char* name) {
   std::vector<int64_t> numbers;
   UniqueFd fd(openat(directory, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -39,6 +39,9 @@ Ref<vfs::Inode> ReuseOrMake(ProcFs& proc, const std::string& path, const ProcId&
 }
 
 Ref<vfs::Inode> FindOrMakePidDirectory(ProcFs& proc, const std::string& path, const ProcId& id);
+// The process whose /proc/PID this is, which pidfd_send_signal(2) takes for a pidfd; null for all other inodes, those
+// below task/ too.
+const ProcId* ProcessOfPidDirectory(const vfs::Inode& inode);
 
 // Directories and links below it (proc_pid_fd.cc, proc_pid_links.cc, proc_net.cc).
 Ref<vfs::Inode> MakeFdDirectory(ProcFs& proc, const std::string& path, const ProcId& id);

@@ -4,10 +4,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/personality.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -20,6 +23,7 @@
 #include "kernel/exec/script.h"
 #include "kernel/exec_credentials.h"
 #include "kernel/fast_path.h"
+#include "kernel/host_proc.h"
 #include "kernel/kernel.h"
 
 namespace usl::kernel {
@@ -88,12 +92,12 @@ Result<ExecService::Opened> ExecService::OpenInterpreter(const vfs::Context& con
   return OpenProgram(context, found);
 }
 
-Result<void> ExecService::PlanImages(PendingExec& pending, Opened& program, const vfs::Context& context) {
+Result<void> ExecService::PlanImages(PendingExec& pending, Opened& program, const vfs::Context& context, bool random) {
   protocol::ExecPlan& plan = *pending.plan;
   exec::ElfImage image = USL_TRY(exec::ParseElf(program.Head(), program.Reader()));
-  uint64_t random = 0;
-  if (getrandom(&random, sizeof random, 0) != sizeof random) return FailErrno();
-  USL_TRY_VOID(exec::FillImage(image, pico_base_, exec::ChooseHint(image, random), plan.image));
+  uint64_t number = 0;
+  if (random && getrandom(&number, sizeof number, 0) != sizeof number) return FailErrno();
+  USL_TRY_VOID(exec::FillImage(image, pico_base_, exec::ChooseHint(image, number), plan.image));
   if (image.executable_stack) plan.flags |= protocol::kPlanExecutableStack;
   if (image.interpreter) {
     Opened interpreter = USL_TRY(OpenInterpreter(context, *image.interpreter));
@@ -189,7 +193,9 @@ Result<std::unique_ptr<PendingExec>> ExecService::Prepare(SyscallContext& contex
   pending->dumpable = !after.privileged && program.readable;
   // What CLONE_FS shares stays shared over an exec.
   pending->fs = context.task().fs();
-  USL_TRY_VOID(PlanImages(*pending, program, view));
+  // Linux forgets the flag where rights are gained (PER_CLEAR_ON_SETID).
+  const bool random = after.privileged || !(PersonalityOf(context.notification().tid) & ADDR_NO_RANDOMIZE);
+  USL_TRY_VOID(PlanImages(*pending, program, view, random));
   USL_TRY_VOID(exec::SetExecfn(*pending->plan, request.name));
   exec::SetComm(*pending->plan, request.name);
   if (is_script) USL_TRY_VOID(exec::SetPrefix(*pending->plan, prefix, 1));
@@ -224,11 +230,39 @@ bool ExecService::IsHypercall(const platform::Notification& notification) const 
   return offset == protocol::kHypercallOffset || offset == protocol::kHypercallOffset - 8;
 }
 
+Result<Reply> ExecService::StubHypercall(SyscallContext& context) {
+  const pid_t tid = context.notification().tid;
+  const int64_t answer = traced_.RestoreAfterStub(tid);
+  PendingExec* pending = context.process().pending_exec.get();
+  // The stub blocks all signals next, and what was blocked before cannot be seen any more.
+  const bool meant = answer != platform::TracedExecs::kNotMeant;
+  if (meant && pending) pending->signal_mask = USL_TRY(platform::BlockedSignals(tid));
+  return answer;
+}
+
+bool ExecService::AtExecStop(const Process& process) const {
+  if (!process.pending_exec) return false;
+  char byte;
+  auto mapped = platform::GuestMemory(process.pid()).Read(platform::GuestAddress(pico_base_), &byte, 1);
+  return !mapped && mapped.error() == Error(EFAULT);
+}
+
+bool ExecService::Follow(SyscallContext& context, Process& tracee) {
+  PendingExec* pending = tracee.pending_exec.get();
+  // Without the mask nothing would hold the SIGTRAP back: a debugger that came while the exec was under way.
+  if (!pending || pending->followed || !pending->signal_mask || !AtExecStop(tracee)) return false;
+  const platform::Notification& notification = context.notification();
+  if (platform::TracerOf(tracee.pid()) != notification.tid) return false;
+  pending->followed = true;
+  auto gone = platform::FollowExec(kernel_.listener(), notification, pico_base_, tracee.pid());
+  if (gone || gone.error() == Error(ESRCH)) return true;
+  pending->followed = false;  // a tracer that is traced itself
+  return false;
+}
+
 Result<Reply> ExecService::Hypercall(SyscallContext& context) {
   const platform::Notification& notification = context.notification();
-  if (notification.args[0] == pico_base_ + protocol::kHypercallOffset - 8) {
-    return traced_.RestoreAfterStub(notification.tid);
-  }
+  if (notification.args[0] == pico_base_ + protocol::kHypercallOffset - 8) return StubHypercall(context);
   Process& process = context.process();
   // A sibling thread of a task between its stop and its exec may try to get the descriptors of an image that it could
   // not read: only a new address space has no pico page.
@@ -252,6 +286,10 @@ Result<Reply> ExecService::HandOver(SyscallContext& context, std::unique_ptr<Pen
     GiveUpGain(*pending);
   AddIdentity(*pending);
   protocol::ExecPlan& plan = *pending->plan;
+  if (pending->signal_mask) {
+    plan.flags |= protocol::kPlanRestoreSignalMask;
+    plan.signal_mask = *pending->signal_mask;
+  }
   plan.pico_fd = USL_TRY(listener.AddFd(notification.id, pico_fd_, true));
   plan.image.fd = USL_TRY(listener.AddFd(notification.id, pending->image.get(), true));
   if (pending->interpreter) {
@@ -266,11 +304,14 @@ Result<Reply> ExecService::HandOver(SyscallContext& context, std::unique_ptr<Pen
   USL_TRY_VOID(memory.WriteObject(platform::GuestAddress(notification.args[1]), plan));
 
   process.program = pending->program;
+  process.signal_actions.reset();
   process.dumpable = pending->dumpable;
   process.keep_capabilities = false;
   process.has_executed = true;
   kernel_.tasks().KeepOnlyLeader(process, pending->credentials, pending->fs);
   kernel_.OnExec(process);
+  // Blocked until the loader's rt_sigreturn.
+  if (pending->followed) syscall(SYS_pidfd_send_signal, process.pidfd(), SIGTRAP, nullptr, 0);
   return 0;
 }
 
@@ -284,7 +325,7 @@ Result<void> ExecService::PrepareFirst(Task& task, UniqueFd image, const std::st
   pending->credentials = task.credentials_ref();
   pending->fs = task.fs();
   vfs::Context view{.credentials = task.credentials(), .root = task.fs()->root, .cwd = task.fs()->cwd};
-  USL_TRY_VOID(PlanImages(*pending, program, view));
+  USL_TRY_VOID(PlanImages(*pending, program, view, true));
   USL_TRY_VOID(exec::SetExecfn(*pending->plan, name));
   exec::SetComm(*pending->plan, name);
   auto first = std::make_shared<Program>();

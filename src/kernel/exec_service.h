@@ -36,6 +36,12 @@ struct PendingExec {
   std::shared_ptr<const Program> program;
   bool readable = true;  // the images, by the caller; else the process is not dumpable
   bool dumpable = true;
+  // Of a traced task: what it had blocked before its stub blocked everything (kPlanRestoreSignalMask).
+  std::optional<uint64_t> signal_mask;
+  // Its tracer waits for it behind the exec stop (ExecService::Follow): a SIGTRAP stops it at the new program's start.
+  bool followed = false;
+  // Its tracer let it go on from the exec stop to the end of the native execve.
+  bool exit_stop_taken = false;
 };
 
 class ExecService {
@@ -56,6 +62,19 @@ class ExecService {
   // The loader's hypercall and the debugger stub's.
   bool IsHypercall(const platform::Notification& notification) const;
   Result<Reply> Hypercall(SyscallContext& context);
+  // The handler that stands before the guest's own, where that has no SA_RESTART.
+  uint64_t SignalTrampoline() const { return pico_base_ + protocol::kPicoSignalOffset; }
+  // A call from the code of the pico page.
+  bool IsOwnCode(const platform::Notification& notification) const {
+    return notification.instruction_pointer - pico_base_ < protocol::kPicoSize;
+  }
+
+  // Before a tracer touches a tracee. Linux stops a tracee at PTRACE_EVENT_EXEC with its new program mapped; here it
+  // stops where the loader starts. In that state the caller is made to let it finish the loader's work first and then
+  // to make its call again: true, and the call has been answered. False: nothing is to be done, go on.
+  bool Follow(SyscallContext& context, Process& tracee);
+  // Has the process executed natively, but not asked for its plan yet? What the exec stop shows is the new program.
+  bool AtExecStop(const Process& process) const;
 
   // The pending exec of the instance's first process: `image` is an ELF file of USL's own.
   Result<void> PrepareFirst(Task& task, UniqueFd image, const std::string& name);
@@ -67,7 +86,9 @@ class ExecService {
   Result<std::unique_ptr<PendingExec>> Prepare(SyscallContext& context, Request& request);
   Result<Opened> OpenProgram(const vfs::Context& context, const vfs::Path& path);
   Result<Opened> OpenInterpreter(const vfs::Context& context, const std::string& path);
-  Result<void> PlanImages(PendingExec& pending, Opened& program, const vfs::Context& context);
+  // `random`: the addresses are random.
+  Result<void> PlanImages(PendingExec& pending, Opened& program, const vfs::Context& context, bool random);
+  Result<Reply> StubHypercall(SyscallContext& context);
   void GiveUpGain(PendingExec& pending);
   void AddIdentity(PendingExec& pending);
   Result<Reply> HandOver(SyscallContext& context, std::unique_ptr<PendingExec> pending);

@@ -8,6 +8,7 @@
 
 #include "base/format.h"
 #include "base/unique_fd.h"
+#include "platform/proc_status.h"
 #include "platform/supervisor_tree.h"
 
 namespace usl::kernel {
@@ -49,6 +50,12 @@ pid_t ThreadGroupOf(pid_t tid) {
   if (ReadSmall(format("/proc/{}/status", tid), buffer, sizeof buffer) == 0) return 0;
   const char* line = strstr(buffer, "\nTgid:");
   return line ? atoi(line + 6) : 0;
+}
+
+unsigned PersonalityOf(pid_t tid) {
+  char text[16];
+  auto size = platform::ReadSmallFile(format("/proc/{}/personality", tid).c_str(), text, sizeof text);
+  return size ? static_cast<unsigned>(strtoul(text, nullptr, 16)) : 0;
 }
 
 }  // namespace usl::kernel

@@ -21,6 +21,8 @@ struct HostStat {
 std::optional<HostStat> ReadHostStat(pid_t pid);
 // All processes below `init`, itself included: a snapshot.
 std::vector<pid_t> DescendantsOfInit(pid_t init);
+// personality(2) of a thread; 0 when it is gone.
+unsigned PersonalityOf(pid_t tid);
 // The thread group of a thread; 0 when it is gone.
 pid_t ThreadGroupOf(pid_t tid);
 

@@ -10,6 +10,7 @@
 #include "kernel/event_loop.h"
 #include "kernel/exec_service.h"
 #include "kernel/fast_path.h"
+#include "kernel/signal_actions.h"
 #include "kernel/worker_pool.h"
 #include "platform/exec_redirect.h"
 #include "platform/fd_access.h"
@@ -125,12 +126,17 @@ void Kernel::Handle(const platform::Notification& notification) {
   Answer(notification, std::move(reply));
 }
 
+uint64_t Kernel::EndingSignals(pid_t tid) {
+  Ref<Task> task = tasks_->FindTask(tid);
+  return task && task->process().signal_actions ? task->process().signal_actions->Mask() : 0;
+}
+
 void Kernel::Answer(const platform::Notification& notification, Result<Reply> reply) {
   const platform::Listener& listener = *listener_;
   Result<void> answered;
   if (!reply) {
     int code = reply.error().code();
-    answered = code == kERESTARTSYS ? platform::InterruptParked(listener, notification)
+    answered = code == kERESTARTSYS ? platform::InterruptParked(listener, notification, EndingSignals(notification.tid))
                                     : listener.RespondError(notification.id, code);
   } else {
     switch (reply->kind()) {

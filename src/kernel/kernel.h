@@ -101,6 +101,8 @@ class Kernel {
   void Wake(uint64_t key);
   // Answers a call with what its handler returned.
   void Answer(const platform::Notification& notification, Result<Reply> reply);
+  // The signals whose handlers end a parked call of the task, as bits (platform::InterruptParked).
+  uint64_t EndingSignals(pid_t tid);
 
   // Runs `callback` (kernel lock held) when `fd` is ready for the EPOLL* `events`, until Unwatch.
   void Watch(int fd, uint32_t events, std::function<void(uint32_t)> callback);

@@ -58,10 +58,11 @@ std::optional<fs::ProcProcess> KernelProcSource::Find(pid_t pid, pid_t tid) {
   fs::ProcProcess result;
   result.serial = process->serial;
   result.credentials = task->credentials_ref();
-  if (process->program) {
-    result.executable = process->program->path;
-    result.command_prefix = process->program->prefix;
-    result.command_drop = process->program->dropped;
+  const bool executed = kernel_.exec().AtExecStop(*process);
+  if (const auto& program = executed ? process->pending_exec->program : process->program) {
+    result.executable = program->path;
+    result.command_prefix = program->prefix;
+    result.command_drop = program->dropped;
   }
   result.cwd = task->fs()->cwd;
   result.root = task->fs()->root;

@@ -28,6 +28,7 @@ class Process;
 struct FastProcess;
 struct PendingExec;
 struct ForkState;
+struct SignalActions;
 
 // One guest thread, known from its first served call on.
 class Task : public RefCounted {
@@ -88,6 +89,7 @@ class Process : public RefCounted {
   // The process that forked it. Its record outlives it, for as long as this one is not told otherwise.
   Ref<Process> parent;
   std::shared_ptr<const Program> program;
+  std::shared_ptr<const SignalActions> signal_actions;  // null where there are none
   Ref<UtsNames> uts;
   bool dumpable = true;  // PR_SET_DUMPABLE is virtual: natively it stays on, or the kernel could not read the memory
   // Another process was allowed to trace it or to reach its memory, by a call that the host carries out at some time

@@ -41,7 +41,8 @@ bool SameState(const ForkState& a, const ForkState& b) {
   };
   return a.flags == b.flags && a.credentials == b.credentials && a.fs == b.fs && a.root == b.root && a.cwd == b.cwd &&
          a.umask == b.umask && a.mounts == b.mounts && a.uts == b.uts && a.program == b.program &&
-         a.dumpable == b.dumpable && a.keep_capabilities == b.keep_capabilities && a.seccomp_mode == b.seccomp_mode &&
+         a.signal_actions == b.signal_actions && a.dumpable == b.dumpable &&
+         a.keep_capabilities == b.keep_capabilities && a.seccomp_mode == b.seccomp_mode &&
          a.guest_filters == b.guest_filters && a.root_context == b.root_context && a.cwd_context == b.cwd_context &&
          a.fast_area == b.fast_area && a.fast_has_stubs == b.fast_has_stubs && a.fast_off == b.fast_off &&
          a.was_traced == b.was_traced && same_limits(a.limits, b.limits);
@@ -128,6 +129,7 @@ Result<Ref<Task>> TaskTable::Match(pid_t tid) {
   child->parent = (state->flags & CLONE_PARENT) ? forker->parent : forker;
   child->uts = state->uts;
   child->program = state->program;
+  child->signal_actions = state->signal_actions;
   child->limits = state->limits;
   child->dumpable = state->dumpable;
   child->keep_capabilities = state->keep_capabilities;
@@ -181,6 +183,7 @@ Result<void> TaskTable::PrepareFork(Task& task, uint64_t flags) {
   state->mounts = fs.mounts;
   state->uts = process.uts;
   state->program = process.program;
+  state->signal_actions = process.signal_actions;
   state->limits = process.limits;
   state->dumpable = process.dumpable;
   state->keep_capabilities = process.keep_capabilities;

@@ -34,6 +34,7 @@ struct ForkState {
   bool fast_has_stubs = false, fast_off = false, was_traced = false;
   Ref<UtsNames> uts;
   std::shared_ptr<const Program> program;
+  std::shared_ptr<const SignalActions> signal_actions;
   std::array<std::optional<rlimit>, RLIM_NLIMITS> limits;
   bool dumpable = true;
   bool keep_capabilities = false;

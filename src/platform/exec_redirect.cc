@@ -15,6 +15,7 @@
 #include "platform/loader/embedded.h"
 #include "platform/memory_file.h"
 #include "platform/proc_status.h"
+#include "protocol/exec_plan.h"
 
 namespace usl::platform {
 namespace {
@@ -115,10 +116,9 @@ bool SameMemory(pid_t a, pid_t b) {
   return syscall(SYS_tgkill, a, b, 0) == 0 || syscall(SYS_tgkill, b, a, 0) == 0;
 }
 
-}  // namespace
-
-Result<void> RedirectExec(const Listener& listener, const Notification& notification, uint64_t pico_base,
-                          GuestAddress argv, GuestAddress envp) {
+// Answers the notified call, and lets the task go on with other registers.
+template <typename Change>
+Result<void> GoElsewhere(const Listener& listener, const Notification& notification, const Change& change) {
   const pid_t tid = notification.tid;
   USL_TRY_VOID(Seize(listener, notification));
   // The task leaves the call and stops before it runs another instruction. What the call "returns" is overwritten.
@@ -132,12 +132,8 @@ Result<void> RedirectExec(const Listener& listener, const Notification& notifica
   user_regs_struct registers{};
   bool set = ptrace(PTRACE_GETREGS, tid, nullptr, &registers) == 0;
   if (set) {
-    registers.rip = notification.instruction_pointer - kSyscallSize;
-    registers.rax = SYS_execve;
     registers.orig_rax = ~0ULL;  // not in a call: nothing for the host to restart
-    registers.rdi = pico_base;
-    registers.rsi = argv.value();
-    registers.rdx = envp.value();
+    change(registers);
     set = ptrace(PTRACE_SETREGS, tid, nullptr, &registers) == 0;
   }
   // A signal that waits, or the one that stopped it, is delivered now; its handler returns to the registers above.
@@ -146,11 +142,44 @@ Result<void> RedirectExec(const Listener& listener, const Notification& notifica
   return {};
 }
 
-Result<void> RestartParked(const Listener& listener, const Notification& notification) {
+}  // namespace
+
+Result<void> RedirectExec(const Listener& listener, const Notification& notification, uint64_t pico_base,
+                          GuestAddress argv, GuestAddress envp) {
+  return GoElsewhere(listener, notification, [&](user_regs_struct& registers) {
+    registers.rip = notification.instruction_pointer - kSyscallSize;
+    registers.rax = SYS_execve;
+    registers.rdi = pico_base;
+    registers.rsi = argv.value();
+    registers.rdx = envp.value();
+  });
+}
+
+Result<void> FollowExec(const Listener& listener, const Notification& notification, uint64_t pico_base, pid_t tracee) {
+  return GoElsewhere(listener, notification, [&](user_regs_struct& registers) {
+    registers.rip = pico_base + protocol::kPicoFollowOffset;
+    registers.rax = static_cast<uint64_t>(notification.nr);
+    registers.rcx = notification.instruction_pointer - kSyscallSize;
+    registers.r11 = static_cast<uint64_t>(tracee);
+  });
+}
+
+Result<void> RepeatWithoutThirdArgument(const Listener& listener, const Notification& notification) {
+  return GoElsewhere(listener, notification, [&](user_regs_struct& registers) {
+    registers.rip = notification.instruction_pointer - kSyscallSize;
+    registers.rax = static_cast<uint64_t>(notification.nr);
+    registers.rdx = 0;
+  });
+}
+
+namespace {
+
+// `code`: kERESTARTSYS or kERESTARTNOHAND.
+Result<void> Restart(const Listener& listener, const Notification& notification, int code) {
   const pid_t tid = notification.tid;
   USL_TRY_VOID(Seize(listener, notification));
   // The ordered stop counts as a pending signal, so the host handles the restart code and it cannot leak.
-  auto answered = listener.RespondError(notification.id, kERESTARTSYS);
+  auto answered = listener.RespondError(notification.id, code);
   auto stop = WaitForStop(tid);
   if (!stop) return Fail(stop.error());
   Detach(tid, *stop);
@@ -158,18 +187,33 @@ Result<void> RestartParked(const Listener& listener, const Notification& notific
   return {};
 }
 
-Result<void> InterruptParked(const Listener& listener, const Notification& notification) {
-  auto restarted = RestartParked(listener, notification);
-  if (restarted || restarted.error() != Error(EPERM)) return restarted;
+}  // namespace
+
+Result<void> RestartParked(const Listener& listener, const Notification& notification) {
+  return Restart(listener, notification, kERESTARTSYS);
+}
+
+Result<void> InterruptParked(const Listener& listener, const Notification& notification, uint64_t ending) {
   const PendingSignals pending = ReadPending(notification.tid);
+  const int code = (pending.own | pending.shared) & ending ? kERESTARTNOHAND : kERESTARTSYS;
+  auto restarted = Restart(listener, notification, code);
+  if (restarted || restarted.error() != Error(EPERM)) return restarted;
   // A lone thread has nobody who could take a signal of the process.
   const bool certain = pending.own || (pending.threads == 1 && pending.shared);
-  return listener.RespondError(notification.id, certain ? kERESTARTSYS : EINTR);
+  return listener.RespondError(notification.id, certain ? code : EINTR);
 }
 
 bool HasPendingSignal(pid_t tid) {
   const PendingSignals pending = ReadPending(tid);
   return pending.own || pending.shared;
+}
+
+Result<uint64_t> BlockedSignals(pid_t tid) {
+  char path[32];
+  snprintf(path, sizeof path, "/proc/%d/status", tid);
+  auto blocked = ReadStatusField(path, "SigBlk:", 16);
+  if (!blocked) return Fail(ESRCH);
+  return *blocked;
 }
 
 pid_t TracerOf(pid_t tid) {
@@ -211,7 +255,6 @@ Result<void> TracedExecs::Redirect(const Listener& listener, const Notification&
 }
 
 int64_t TracedExecs::RestoreAfterStub(pid_t tid) {
-  constexpr int64_t kNotMeant = 2;
   MutexLock lock(mutex_);
   auto pending = std::find_if(pending_.begin(), pending_.end(), [&](const Pending& one) { return one.tid == tid; });
   if (pending == pending_.end()) return kNotMeant;

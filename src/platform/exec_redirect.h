@@ -27,6 +27,14 @@ namespace usl::platform {
 Result<void> RedirectExec(const Listener& listener, const Notification& notification, uint64_t pico_base,
                           GuestAddress argv, GuestAddress envp);
 
+// Lets the caller of the notified call, the tracer of `tracee`, first run the code at kPicoFollowOffset and then make
+// its call again: the tracee, which stands at the exec stop of USL's loader, goes on to the SIGTRAP that waits at the
+// start of its new program, and the tracer has taken that stop. Errors as RedirectExec.
+Result<void> FollowExec(const Listener& listener, const Notification& notification, uint64_t pico_base, pid_t tracee);
+
+// Makes the task call again, with 0 as its third argument. Errors as RedirectExec.
+Result<void> RepeatWithoutThirdArgument(const Listener& listener, const Notification& notification);
+
 // Makes a parked call start over: it is notified again, or fails with EINTR if a signal handler without SA_RESTART runs
 // first. Clean whether or not a signal is pending. EPERM when traced, the call is then unanswered. ESRCH: it died.
 Result<void> RestartParked(const Listener& listener, const Notification& notification);
@@ -34,11 +42,15 @@ Result<void> RestartParked(const Listener& listener, const Notification& notific
 // What "answer with ERESTARTSYS" should mean everywhere: RestartParked, and for a task that a debugger traces the plain
 // answer if a signal waits for this very thread, else EINTR. A plain answer of 512 on the word of HasPendingSignal is
 // not safe: the signal of a whole process may be taken by another thread meanwhile, and then 512 leaks into the guest.
-Result<void> InterruptParked(const Listener& listener, const Notification& notification);
+// `ending` (bit N-1 for signal N): the signals behind the signal trampoline, whose handlers end the call with EINTR
+// although the host has SA_RESTART for them.
+Result<void> InterruptParked(const Listener& listener, const Notification& notification, uint64_t ending);
 
 // Whether a signal waits that the task does not block: (SigPnd | ShdPnd) & ~SigBlk of /proc/TID/status, 16 us. A parked
 // call should then be answered by InterruptParked. False for a task that is gone.
 bool HasPendingSignal(pid_t tid);
+// The task's signal mask, bit N-1 for signal N. ESRCH: it is gone.
+Result<uint64_t> BlockedSignals(pid_t tid);
 // The host tid that traces the task, 0 if none.
 pid_t TracerOf(pid_t tid);
 
@@ -57,6 +69,7 @@ class TracedExecs {
   Result<void> Redirect(const Listener& listener, const Notification& notification);
   // At the stub's hypercall: restores the code if no other task needs the patch, and returns what to answer. For a task
   // that was not redirected (a sibling that ran over the patch, a forgery) that sends it back with its registers kept.
+  static constexpr int64_t kNotMeant = 2;  // the answer to those
   int64_t RestoreAfterStub(pid_t tid);
   // The task died or left by longjmp: forget it, restoring the code where its address space still exists. `helper` is
   // any living task of that address space, 0 if none is known.

@@ -274,7 +274,7 @@ TEST_F(ExecRedirectTest, ParkedCallsStartOverOrFailWithEintr) {
   for (bool by_trace : {true, false}) {
     auto restart = [&](const Notification& call) {
       EXPECT_TRUE(HasPendingSignal(call.tid));
-      EXPECT_TRUE(by_trace ? InterruptParked(listener, call) : listener.RespondError(call.id, kERESTARTSYS));
+      EXPECT_TRUE(by_trace ? InterruptParked(listener, call, 0) : listener.RespondError(call.id, kERESTARTSYS));
     };
     Notification call = receive();
     kill(guest.pid(), SIGUSR1);
@@ -307,7 +307,7 @@ TEST_F(ExecRedirectTest, AParkedThreadMayLoseTheSignalToAnother) {
   ASSERT_TRUE(call);
   EXPECT_NE(call->tid, guest.pid());
   kill(guest.pid(), SIGUSR1);
-  ASSERT_TRUE(InterruptParked(guest.listener(), *call));
+  ASSERT_TRUE(InterruptParked(guest.listener(), *call, 0));
   pollfd state{guest.listener().fd(), POLLIN, 0};
   poll(&state, 1, -1);
   if (state.revents & POLLIN) {

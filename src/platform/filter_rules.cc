@@ -8,6 +8,7 @@
 #include <linux/prctl.h>
 #include <linux/resource.h>
 #include <linux/shm.h>
+#include <signal.h>
 
 #include <cerrno>
 #include <utility>
@@ -155,6 +156,13 @@ void AddFdRules(std::vector<FilterRule>& rules) {
 }
 
 void AddProcessRules(std::vector<FilterRule>& rules) {
+  // Signals that come from elsewhere while a program makes calls (loader/pico_code.S, "the signal trampoline").
+  // Runtimes look at all 64 when they start, so not every one is served.
+  rules.push_back({SYS_rt_sigaction,
+                   {{{OneOf(0, {SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGCHLD, SIGTSTP, SIGCONT,
+                                SIGVTALRM, SIGPROF, SIGWINCH, SIGIO})},
+                     kNotify}},
+                   kAllow});
   rules.push_back({SYS_execve, {{{{.kind = Kind::kIsPicoBase, .argument = 0}}, kAllow}}, kNotify});
   rules.push_back({SYS_prctl,
                    {{{OneOf(0, NativePrctlOptions())}, kAllow},

@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 
 #include "platform/loader/embedded.h"
+#include "platform/restart_map.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -21,11 +23,15 @@ Result<PicoPage> PicoPage::Create(std::string_view loader_path, uint64_t base) {
   if (loader_path.empty() || loader_path.front() != '/') return Fail(EINVAL);
   if (loader_path.size() + 1 > kPicoPathMax) return Fail(ENAMETOOLONG);
   if (loader::PicoStubCode().size() > protocol::kPicoLeaveOffset - protocol::kPicoStubOffset ||
-      loader::PicoLeaveCode().size() > loader::kStubHypercallOffset - protocol::kPicoLeaveOffset) {
+      loader::PicoLeaveCode().size() > protocol::kPicoReturnOffset - protocol::kPicoLeaveOffset ||
+      loader::PicoReturnCode().size() > protocol::kPicoFollowOffset - protocol::kPicoReturnOffset ||
+      loader::PicoFollowCode().size() > protocol::kPicoSignalOffset - protocol::kPicoFollowOffset ||
+      loader::PicoSignalCode().size() > protocol::kPicoRestartMapOffset - protocol::kPicoSignalOffset) {
     return Fail(EOVERFLOW);
   }
   // The page ends with zeros: the hypercalls' "paths" are empty ones, should they ever be run natively.
-  const auto page = loader::PicoPage(std::string(loader_path).c_str());
+  auto page = loader::PicoPage(std::string(loader_path).c_str());
+  std::ranges::copy(RestartMap(), page.begin() + protocol::kPicoRestartMapOffset);
 
   // Mapping it executable needs no exec permission, so the kind that hardened hosts (vm.memfd_noexec) demand will do.
   int raw = memfd_create("usl-pico", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);

@@ -15,6 +15,7 @@
 #include "platform/filter.h"
 #include "platform/loader/embedded.h"
 #include "platform/memory_file.h"
+#include "platform/restart_map.h"
 #include "platform/test_guest.h"
 
 namespace usl::platform {
@@ -48,6 +49,14 @@ TEST_F(PicoPageTest, HoldsThePathAndTheCode) {
   const auto leave = loader::PicoLeaveCode();
   EXPECT_EQ(std::memcmp(Page() + protocol::kPicoStubOffset, stub.data(), stub.size()), 0);
   EXPECT_EQ(std::memcmp(Page() + protocol::kPicoLeaveOffset, leave.data(), leave.size()), 0);
+  const auto back = loader::PicoReturnCode();
+  EXPECT_EQ(std::memcmp(Page() + protocol::kPicoReturnOffset, back.data(), back.size()), 0);
+  const auto follow = loader::PicoFollowCode();
+  EXPECT_EQ(std::memcmp(Page() + protocol::kPicoFollowOffset, follow.data(), follow.size()), 0);
+  const auto signal = loader::PicoSignalCode();
+  EXPECT_EQ(std::memcmp(Page() + protocol::kPicoSignalOffset, signal.data(), signal.size()), 0);
+  const auto map = RestartMap();
+  EXPECT_EQ(std::memcmp(Page() + protocol::kPicoRestartMapOffset, map.data(), map.size()), 0);
   EXPECT_EQ(Page()[protocol::kHypercallOffset], '\0');
 }
 

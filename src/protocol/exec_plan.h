@@ -22,8 +22,13 @@ inline constexpr uint64_t kDefaultPicoBase = 0x10000;
 inline constexpr uint64_t kPicoSize = 0x1000;
 // Offsets in the pico page. The page starts with the loader's absolute host path, NUL-terminated.
 inline constexpr uint64_t kPicoPathMax = 0x400;
-inline constexpr uint64_t kPicoStubOffset = 0x800;   // exec stub for tasks that a guest debugger traces
-inline constexpr uint64_t kPicoLeaveOffset = 0xC00;  // munmap(rdi, rsi); clear registers; rsp = rbp; jump to rbx
+inline constexpr uint64_t kPicoStubOffset = 0x800;    // exec stub for tasks that a guest debugger traces
+inline constexpr uint64_t kPicoLeaveOffset = 0xC00;   // munmap(rdi, rsi); clear registers; rsp = rbp; jump to rbx
+inline constexpr uint64_t kPicoReturnOffset = 0xD00;  // munmap(rdi, rsi); rsp = rbp; rt_sigreturn
+inline constexpr uint64_t kPicoFollowOffset = 0xE00;  // a tracer lets its tracee finish an exec
+inline constexpr uint64_t kPicoSignalOffset = 0xF00;  // the signal trampoline, a handler
+inline constexpr uint64_t kPicoRestartMapOffset = 0xF80;
+inline constexpr uint64_t kPicoRestartMapSize = 64;
 inline constexpr uint64_t kHypercallOffset = 0xFF8;  // first argument of the hypercall: never a readable path
 
 inline constexpr int kMaxSegments = 32;  // PT_LOADs for each image; more is ENOEXEC
@@ -64,6 +69,9 @@ struct AuxPatch {
 
 enum ExecPlanFlags : uint32_t {
   kPlanExecutableStack = 1,  // PT_GNU_STACK with PF_X
+  // All signals are blocked since before the native exec: a debugger's exec stop (SIGTRAP) waits until the loader has
+  // done its work. It starts the program by rt_sigreturn, which sets `signal_mask` and all registers in one step.
+  kPlanRestoreSignalMask = 2,
 };
 
 struct ExecPlan {
@@ -79,6 +87,7 @@ struct ExecPlan {
   int32_t fast_fd;  // donated; mapped as protocol/fast_path.h says, then closed; -1 = no fast path
   uint32_t reserved;
   uint64_t fast_address;  // where: page-aligned
+  uint64_t signal_mask;   // what the program starts with blocked, where kPlanRestoreSignalMask is set
   char comm[16];          // NUL-terminated; set with PR_SET_NAME
   AuxPatch aux[kMaxAuxPatches];
   ExecImage image;        // the program (or a script's interpreter)

@@ -2,6 +2,9 @@
 #include <linux/capability.h>
 #include <sys/ptrace.h>
 
+#include <utility>
+
+#include "kernel/exec_service.h"
 #include "kernel/fast_path.h"
 #include "kernel/host_proc.h"
 #include "kernel/kernel.h"
@@ -42,9 +45,35 @@ Result<Reply> AccessWord(SyscallContext& context) {
   return Reply::ContinueByRegisters();
 }
 
+// Whether the request concerns the state of the tracee's program, so that an exec under way must be finished first.
+// From the exec stop PTRACE_SYSCALL leads to the end of execve, which is as the host has it.
+bool NeedsProgram(unsigned request, kernel::Process& tracee) {
+  switch (request) {
+    case PTRACE_GETEVENTMSG:
+    case PTRACE_GETSIGINFO:
+    case PTRACE_GET_SYSCALL_INFO:
+    case PTRACE_SETOPTIONS:
+    case PTRACE_INTERRUPT:
+    case PTRACE_LISTEN:
+    case PTRACE_KILL:
+    case PTRACE_DETACH: return false;
+    case PTRACE_SYSCALL: return std::exchange(tracee.pending_exec->exit_stop_taken, true);
+    default: return true;
+  }
+}
+
+bool FollowExec(SyscallContext& context) {
+  kernel::ExecService& exec = context.kernel().exec();
+  if (exec.IsOwnCode(context.notification())) return false;
+  Ref<kernel::Process> tracee = context.kernel().tasks().FindProcess(context.IntArg(1));
+  if (!tracee || !exec.AtExecStop(*tracee)) return false;
+  return NeedsProgram(static_cast<unsigned>(context.Arg(0)), *tracee) && exec.Follow(context, *tracee);
+}
+
 }  // namespace
 
 Result<Reply> sys_ptrace(SyscallContext& context) {
+  if (FollowExec(context)) return Reply::Answered();
   switch (static_cast<unsigned>(context.Arg(0))) {
     case PTRACE_TRACEME: {
       // The tracer would be the native parent: for the session's first process that is USL's init.

@@ -150,6 +150,7 @@ Result<Reply> sys_sched_rr_get_interval(SyscallContext& context) {
 // Always served, for the caller itself too: a thread that makes many calls may carry a borrowed mask, which nobody may
 // see or overwrite (platform/placement.h).
 Result<Reply> sys_sched_setaffinity(SyscallContext& context) {
+  if (context.IntArg(0) < 0) return Fail(ESRCH);
   Target target = USL_TRY(FindTarget(context, true));
   std::array<std::byte, sizeof(platform::CpuMask)> mask{};
   size_t size = std::min<size_t>(context.UintArg(1), mask.size());
@@ -159,6 +160,7 @@ Result<Reply> sys_sched_setaffinity(SyscallContext& context) {
 }
 
 Result<Reply> sys_sched_getaffinity(SyscallContext& context) {
+  if (context.IntArg(0) < 0) return Fail(ESRCH);  // the other calls say EINVAL
   Target target = USL_TRY(FindTarget(context, false));
   size_t size = context.UintArg(1);
   if (size % sizeof(long) != 0) return Fail(EINVAL);

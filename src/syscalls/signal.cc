@@ -8,6 +8,7 @@
 #include <climits>
 
 #include "base/format.h"
+#include "fs/proc_pid.h"
 #include "kernel/host_proc.h"
 #include "kernel/kernel.h"
 #include "kernel/process_access.h"
@@ -94,6 +95,17 @@ Result<Ref<Process>> ProcessOfPidfd(SyscallContext& context, int pidfd) {
   Ref<kernel::Task> task = context.kernel().tasks().FindTask(pid);
   if (task) return task->process_ref();
   return ProcessByPid(context.kernel(), pid);
+}
+
+// The process that an open /proc/PID stands for: pidfd_send_signal takes such a descriptor too. EBADF: it is none.
+Result<Ref<Process>> ProcessOfProcDirectory(SyscallContext& context, int guest_fd) {
+  const auto identified = USL_TRY(context.IdentifyFd(guest_fd));
+  const vfs::Path& path = identified.identity.path;
+  const fs::ProcId* id = path && path.inode() ? fs::ProcessOfPidDirectory(*path.inode()) : nullptr;
+  if (!id) return Fail(EBADF);
+  Ref<Process> process = context.kernel().tasks().FindProcess(id->pid);
+  if (!process || process->serial != id->serial || !process->IsAlive()) return Fail(ESRCH);
+  return process;
 }
 
 // A siginfo that the caller made up: Linux lets nobody impersonate the kernel or kill(2) towards another process.
@@ -199,7 +211,13 @@ Result<Reply> sys_pidfd_send_signal(SyscallContext& context) {
   if (flags & ~kScopes) return Fail(EINVAL);
   if (flags & (flags - 1)) return Fail(EINVAL);
   UniqueFd pidfd = USL_TRY(context.DuplicateFd(context.IntArg(0)));
-  Ref<Process> target = USL_TRY(ProcessOfPidfd(context, pidfd.get()));
+  auto named = ProcessOfPidfd(context, pidfd.get());
+  int host_pidfd = pidfd.get();
+  if (!named && named.error() == Error(EBADF)) {
+    named = ProcessOfProcDirectory(context, context.IntArg(0));
+    if (named) host_pidfd = (*named)->pidfd();
+  }
+  Ref<Process> target = USL_TRY(std::move(named));
   if (!IsSignal(signal)) return Fail(EINVAL);
   constexpr unsigned kProcessGroup = 4;
   if (flags & kProcessGroup) return SendToGroup(context, getpgid(target->pid()), signal);
@@ -218,7 +236,7 @@ Result<Reply> sys_pidfd_send_signal(SyscallContext& context) {
     info.si_uid = context.credentials().uid;
   }
   if (IsInit(context, *target)) return 0;
-  if (syscall(SYS_pidfd_send_signal, pidfd.get(), signal, signal == 0 ? nullptr : &info, flags) < 0) {
+  if (syscall(SYS_pidfd_send_signal, host_pidfd, signal, signal == 0 ? nullptr : &info, flags) < 0) {
     return FailErrno();
   }
   return 0;

@@ -160,6 +160,22 @@ TEST(LoaderTest, RegistersAreClear) {
   EXPECT_TRUE(Exited(RunGuest({.program = Guest("registers")}), 0));
 }
 
+// The way out for traced tasks.
+void RestoreMask(protocol::ExecPlan& plan) {
+  plan.flags |= protocol::kPlanRestoreSignalMask;
+  plan.signal_mask = 0x2200;
+}
+
+TEST(LoaderTest, RegistersAreClearBehindASignalFrame) {
+  EXPECT_TRUE(Exited(RunGuest({.program = Guest("registers"), .change_plan = RestoreMask}), 0));
+}
+
+TEST_P(EveryShape, StartsWithTheMaskOfThePlan) {
+  const Outcome outcome = RunGuest({.program = Guest(GetParam()), .change_plan = RestoreMask});
+  ExpectSound(outcome);
+  ExpectValue(outcome, "blocked", "2200");
+}
+
 TEST(LoaderTest, PicoPageMayLieElsewhere) {
   const Outcome outcome = RunGuest({.program = Guest("pie"), .pico_base = 0x7F0000});
   ASSERT_TRUE(Exited(outcome, 7));

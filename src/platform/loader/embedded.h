@@ -15,10 +15,19 @@ std::span<const std::byte> LoaderImage();
 // Belongs at kPicoLeaveOffset of the pico page.
 std::span<const std::byte> PicoLeaveCode();
 
+// Belongs at kPicoReturnOffset of the pico page.
+std::span<const std::byte> PicoReturnCode();
+
+// Belongs at kPicoFollowOffset of the pico page.
+std::span<const std::byte> PicoFollowCode();
+
+// Belongs at kPicoSignalOffset of the pico page.
+std::span<const std::byte> PicoSignalCode();
+
 // Belongs at kPicoStubOffset of the pico page. pico_code.S documents its contract with the kernel.
 std::span<const std::byte> PicoStubCode();
 
-// A whole pico page: the loader's path, the stub and the leave code. Empty (all zeros) if the path with its NUL is
+// A whole pico page: the loader's path and all the code above. Empty (all zeros) if the path with its NUL is
 // longer than kPicoPathMax.
 std::array<std::byte, 4096> PicoPage(const char* loader_path);
 

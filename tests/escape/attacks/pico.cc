@@ -187,6 +187,33 @@ Outcome Change() {
 }
 ESCAPE_ATTACK(Change, "pico.change", kEscapes, "");
 
+// The code of the page may be called by anybody: it does nothing that its caller could not do.
+Outcome CallItsCode() {
+  const pid_t victim = Victim();
+  for (const uint64_t code : {usl::protocol::kPicoFollowOffset, usl::protocol::kPicoStubOffset}) {
+    for (const pid_t target : {victim, 1, getppid(), getpid(), -1, 0}) {
+      const int status = InChild([&] {
+        alarm(2);
+        long answer = SYS_getpid;
+        asm volatile(
+            "subq $256, %%rsp\n\t"
+            "movl %[target], %%r11d\n\t"
+            "leaq 1f(%%rip), %%rcx\n\t"
+            "jmp *%[code]\n"
+            "1:\taddq $256, %%rsp"
+            : "+a"(answer)
+            : [code] "r"(kBase + code), [target] "r"(target), "D"(0), "S"(0), "d"(0)
+            : "rcx", "r8", "r9", "r10", "r11", "memory", "cc");
+        return answer == SYS_getpid ? 5 : 6;
+      });
+      if (kill(victim, 0) == 0) return Escaped("the victim can be reached");
+      if (status != 5 && status != 6 && status < 128) return Escaped("status " + std::to_string(status));
+    }
+  }
+  return Held("back with nothing");
+}
+ESCAPE_ATTACK(CallItsCode, "pico.call_its_code", kNone, "");
+
 // A program still starts afterwards, in the same process that tried.
 Outcome ExecStillWorks() {
   int status = InChild([] {

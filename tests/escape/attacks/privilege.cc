@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
@@ -223,6 +224,36 @@ Outcome TracedFirst() {
   return code == 10 || code == 11 ? Escaped("a traced process became root") : Held("status " + std::to_string(code));
 }
 ESCAPE_ATTACK(TracedFirst, "privilege.traced_first", kNone, "user");
+
+// The same by PTRACE_EVENT_EXEC, where the tracer looks at the new program before its first instruction.
+Outcome TracedByEvent() {
+  pid_t child = fork();
+  if (child == 0) {
+    raise(SIGSTOP);
+    ExecProbe(Fact("suid_program"), "");
+    _exit(77);
+  }
+  int status = 0, events = 0, looks = 0;
+  if (waitpid(child, &status, WUNTRACED) != child || ptrace(PTRACE_SEIZE, child, nullptr, PTRACE_O_TRACEEXEC) < 0) {
+    kill(child, SIGKILL);
+    WaitStatus(child);
+    return HeldErrno("PTRACE_SEIZE");
+  }
+  kill(child, SIGCONT);
+  while (waitpid(child, &status, __WALL) == child && WIFSTOPPED(status)) {
+    if (status >> 16 == PTRACE_EVENT_EXEC) {
+      user_regs_struct registers{};
+      ++events;
+      looks += ptrace(PTRACE_GETREGS, child, nullptr, &registers) == 0;
+    }
+    Continue(child, status);
+  }
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  if (code == 10 || code == 11) return Escaped("a traced process became root");
+  return Held("status " + std::to_string(code) + ", " + std::to_string(events) + " events, " + std::to_string(looks) +
+              " looks");
+}
+ESCAPE_ATTACK(TracedByEvent, "privilege.traced_by_event", kNone, "user");
 
 // Root without dumpability once it runs: nothing of its memory and descriptors for its own starter.
 Outcome RunningSetId() {

@@ -50,6 +50,12 @@ static uint64_t Sum(char** strings, int* count) {
   return sum;
 }
 
+static unsigned long Blocked(void) {
+  unsigned long mask = 0;
+  syscall(SYS_rt_sigprocmask, 0, NULL, &mask, sizeof(mask));
+  return mask;
+}
+
 static int OpenFds(void) {
   int open = 0;
   for (int fd = 3; fd < 256; fd++) open += fcntl(fd, F_GETFD) >= 0;
@@ -60,6 +66,7 @@ int main(int argc, char** argv, char** envp) {
   int count;
   char name[16];
   printf("open_fds=%d\n", OpenFds());
+  printf("blocked=%lx\n", Blocked());
   printf("argc=%d\n", argc);
   for (int i = 0; i < argc && i < 8; i++) printf("argv%d=%.100s\n", i, argv[i]);
   printf("argv_sum=%lx\n", (unsigned long)Sum(argv, &count));

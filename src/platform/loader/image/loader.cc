@@ -1,10 +1,14 @@
 // The loader: the one program that the host's kernel ever executes for a guest. It asks the USL kernel for a plan, maps
 // the pico page and the guest's image, makes the stack look as if the host had started that image, removes itself and
 // jumps. See protocol/exec_plan.h for the plan and freestanding.h for what must not be used here.
+#include <asm/sigcontext.h>
+#include <asm/signal.h>
+#include <asm/ucontext.h>
 #include <asm/unistd_64.h>
 #include <elf.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
+#include <linux/signal.h>
 
 #include "platform/loader/image/freestanding.h"
 #include "protocol/exec_plan.h"
@@ -191,14 +195,45 @@ uint64_t RebuildStack(const Vectors& old, uint64_t image_base, uint64_t interpre
   return sp;
 }
 
+// What the host's kernel puts on the stack for a signal handler and takes from there at rt_sigreturn.
+struct SignalFrame {
+  uint64_t return_address;
+  struct ucontext context;
+};
+
+// A frame whose rt_sigreturn enters the program as a native exec does: registers and FPU clear, no alternate stack.
+// Below the red zone of the program's stack. Returns the stack pointer that rt_sigreturn expects.
+uint64_t BuildSignalFrame(uint64_t entry, uint64_t sp) {
+  constexpr uint64_t kUserCode = 0x33, kUserData = 0x2b;
+  constexpr uint64_t kInterruptsOn = 0x202;
+  constexpr uint64_t kRedZone = 128;
+  const uint64_t at = (sp - kRedZone - sizeof(SignalFrame)) & ~uint64_t{15};
+  auto* frame = reinterpret_cast<SignalFrame*>(at);
+  Zero(frame, sizeof(*frame));
+  frame->context.uc_flags = UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
+  frame->context.uc_stack.ss_flags = SS_DISABLE;
+  frame->context.uc_mcontext.rip = entry;
+  frame->context.uc_mcontext.rsp = sp;
+  frame->context.uc_mcontext.eflags = kInterruptsOn;
+  frame->context.uc_mcontext.cs = kUserCode;
+  frame->context.uc_mcontext.ss = kUserData;
+  frame->context.uc_sigmask = plan.signal_mask;
+  return at + sizeof(frame->return_address);
+}
+
 [[noreturn]] void Leave(uint64_t pico_base, uint64_t entry, uint64_t sp) {
   const uint64_t start = reinterpret_cast<uint64_t>(__ehdr_start);
   const uint64_t length = PageUp(reinterpret_cast<uint64_t>(_end)) - start;
+  uint64_t leave = pico_base + protocol::kPicoLeaveOffset;
+  if (plan.flags & protocol::kPlanRestoreSignalMask) {
+    leave = pico_base + protocol::kPicoReturnOffset;
+    sp = BuildSignalFrame(entry, sp);
+  }
   asm volatile(
       "mov %[sp], %%rbp\n\t"
       "jmp *%[leave]"
       :
-      : [leave] "r"(pico_base + protocol::kPicoLeaveOffset), "D"(start), "S"(length), "b"(entry), [sp] "r"(sp)
+      : [leave] "r"(leave), "D"(start), "S"(length), "b"(entry), [sp] "r"(sp)
       : "memory");
   __builtin_unreachable();
 }
