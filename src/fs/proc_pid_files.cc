@@ -108,6 +108,12 @@ Result<std::string> ReadProcStat(const ProcRead& read) {
   return RewriteStat(host, facts);
 }
 
+Result<std::string> ReadProcSyscall(const ProcRead& read) {
+  // The reader itself waits for its open to be served, natively; on Linux it runs.
+  if (read.context.thread == read.target.id.tid) return std::string("running\n");
+  return ReadHostFile(read.target.host.get(), "syscall");
+}
+
 Result<std::string> ReadProcCmdline(const ProcRead& read) {
   std::string line = USL_TRY(ReadHostFile(read.target.host.get(), "cmdline"));
   const ProcProcess& process = read.target.process;

@@ -98,7 +98,7 @@ Result<Ref<Task>> TaskTable::Match(pid_t tid) {
 
   const Ref<Process>& forker = state->process;
   if (forker->IsAlive() && platform::IsThreadOf(forker->pid(), tid)) {
-    Ref<Task> thread = AddTask(tid, forker, state->credentials, state->fs);
+    Ref<Task> thread = AddTask(tid, forker, cred::WithoutOwnKeyrings(state->credentials, false), state->fs);
     thread->own_descriptors = state->flags & CLONE_THREAD;
     return thread;
   }
@@ -125,7 +125,7 @@ Result<Ref<Task>> TaskTable::Match(pid_t tid) {
     fs->umask = state->umask;
     fs->mounts = state->mounts;
   }
-  return AddTask(tid, child, state->credentials, std::move(fs));
+  return AddTask(tid, child, cred::WithoutOwnKeyrings(state->credentials, true), std::move(fs));
 }
 
 Ref<Task> TaskTable::FindTask(pid_t tid) {

@@ -240,6 +240,7 @@ class KernelProcess {
       kernel_->Stop();
     });
     kernel_->Serve(std::move(launched_->listener));
+    if (kernel_->halted()) Tell(kStatusHalted);
     if (supervisor_gone) {
       // Nobody else is left to do it.
       platform::KillDescendants();
