@@ -21,6 +21,14 @@ CredentialsRef WithoutOwnKeyrings(const CredentialsRef& credentials, bool new_pr
   return std::make_shared<const Credentials>(std::move(copy));
 }
 
+CredentialsRef WithoutKeyrings(const CredentialsRef& credentials) {
+  const Keyrings& keyrings = credentials->keyrings;
+  if (!keyrings.thread && !keyrings.process && !keyrings.session) return credentials;
+  Credentials copy = *credentials;
+  copy.keyrings = {};
+  return std::make_shared<const Credentials>(std::move(copy));
+}
+
 Credentials RootCredentials() {
   return Credentials{};
 }

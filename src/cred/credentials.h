@@ -48,9 +48,11 @@ struct Credentials {
 
 using CredentialsRef = std::shared_ptr<const Credentials>;
 
-// What a new thread starts with, or a new process (`new_process`): without the keyrings that are not inherited. The same
-// object when there are none.
+// What a new thread starts with, or a new process (`new_process`): without the keyrings that are not inherited. The
+// same object when there are none.
 CredentialsRef WithoutOwnKeyrings(const CredentialsRef& credentials, bool new_process);
+// Of a process that has ended: what may still be asked are its ids, so nothing keeps its keys alive.
+CredentialsRef WithoutKeyrings(const CredentialsRef& credentials);
 
 // Root with every capability, as the guest's first process has.
 Credentials RootCredentials();

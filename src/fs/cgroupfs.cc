@@ -59,7 +59,8 @@ void Build(StaticDirectory& root, ProcSource& source) {
   // Whoever is put into the group is there already.
   const auto accept = [](const WriterContext&, std::string_view) { return Result<void>(); };
   for (const char* name : {"cgroup.procs", "cgroup.threads"}) {
-    root.AddFile(name, 0644, [&source](const vfs::Context&) { return ListProcesses(source); }, accept);
+    root.AddFile(
+        name, 0644, [&source](const vfs::Context&) { return ListProcesses(source); }, accept);
   }
   root.AddFile("memory.current", 0444,
                [&source](const vfs::Context&) { return format("{}\n", ResidentBytes(source)); });
@@ -73,8 +74,7 @@ void Build(StaticDirectory& root, ProcSource& source) {
 
 }  // namespace
 
-CgroupFs::CgroupFs(const SyntheticInstance& instance)
-    : SyntheticFileSystem("cgroup2", CGROUP2_SUPER_MAGIC, instance) {}
+CgroupFs::CgroupFs(const SyntheticInstance& instance) : SyntheticFileSystem("cgroup2", CGROUP2_SUPER_MAGIC, instance) {}
 
 Ref<CgroupFs> CgroupFs::Create(ProcSource& source, const SyntheticInstance& instance) {
   auto cgroup = MakeRef<CgroupFs>(instance);

@@ -141,8 +141,7 @@ class NetDirectory final : public SyntheticDirectory, public ProcBound {
   // The host's kernel may be built without IPv6 or others.
   static bool Exists(const NetEntry& entry, const ProcTarget& target) {
     const bool always = entry.kind == NetKind::kHeader || entry.kind == NetKind::kUnix;
-    return always ||
-           faccessat(target.host.get(), format("net/{}", entry.name).c_str(), F_OK, 0) == 0;
+    return always || faccessat(target.host.get(), format("net/{}", entry.name).c_str(), F_OK, 0) == 0;
   }
 };
 

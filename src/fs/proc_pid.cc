@@ -61,8 +61,8 @@ using enum EntryKind;
 using enum ProcAccess;
 
 // mem: a debugger's way to memory. The host refuses what matters even through it: the pico page is a shared mapping of
-// a sealed file. Attach permission is the guest's, and nobody attaches while an exec is pending. map_files stays out: it
-// would show the host's names; attr, too, as the host's security modules are not shown.
+// a sealed file. Attach permission is the guest's, and nobody attaches while an exec is pending. map_files stays out:
+// it would show the host's names; attr, too, as the host's security modules are not shown.
 constexpr PidEntry kEntries[] = {
     {"task", kDir | 0555, kTask, kProcessOnly},
     {"fd", kDir | 0500, kFd},

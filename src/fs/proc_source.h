@@ -122,8 +122,8 @@ class ProcSource {
   virtual std::string KeyUsers() { return {}; }
   // /proc/kmsg: a descriptor from which each read takes a line of the instance's kernel log. `flags` as open(2)'s.
   virtual Result<UniqueFd> OpenKernelLog(int) { return Fail(ENOENT); }
-  // The sockets that the instance's processes hold, by inode number, with the user of one of them: whatever else the host's
-  // tables of sockets list is none of the guest's business.
+  // The sockets that the instance's processes hold, by inode number, with the user of one of them: whatever else the
+  // host's tables of sockets list is none of the guest's business.
   virtual std::map<ino_t, uid_t> Sockets() { return {}; }
   // The guest's name of an AF_UNIX socket by the host's: a path, or an abstract name with '@' in front; empty for none.
   virtual std::string UnixSocketName(std::string_view) { return {}; }

@@ -2,6 +2,8 @@
 // what a guest writes is kept here and changes nothing on the host.
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -304,16 +306,25 @@ void AddUtsNames(ProcFs& proc, StaticDirectory& kernel) {
       checked(&ProcSource::SetDomainName));
 }
 
+// Root's own of the host (secrets, keys of TCP Fast Open): USL cannot read them, and has no other value to show.
+bool IsKeptFromUs(const std::string& host_path) {
+  struct stat status;
+  if (stat(host_path.c_str(), &status) != 0) return true;
+  return (status.st_mode & 0444) != 0 && faccessat(AT_FDCWD, host_path.c_str(), R_OK, AT_EACCESS) != 0;
+}
+
 // net/: a mirror of the host's, as interfaces come and go.
 const MirrorPolicy& NetPolicy(ProcFs& proc) {
   static constexpr std::string_view kRoot = "/proc/sys/net/";
   proc.net_policy() = MirrorPolicy{
       .visible =
           [&proc](std::string_view host_path) {
+            const std::string full_path(host_path);
             host_path.remove_prefix(std::min(kRoot.size(), host_path.size()));
             const std::string_view top = host_path.substr(0, host_path.find('/'));
-            if (top == "core" || top == "unix") return true;
-            return (top == "ipv4" || top == "ipv6") && proc.guests().HasNetwork();
+            const bool shown =
+                top == "core" || top == "unix" || ((top == "ipv4" || top == "ipv6") && proc.guests().HasNetwork());
+            return shown && !IsKeptFromUs(full_path);
           },
       .replacement = [&proc](const std::string& path) -> const std::string* {
         const auto found = proc.sysctls().find(path);

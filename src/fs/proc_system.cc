@@ -114,14 +114,16 @@ void AddSystemFiles(ProcFs& proc, StaticDirectory& root) {
   root.AddText("iomem", "00000000-00000000 : System RAM\n");
   root.AddText("ioports", "0000-0000 : PCI Bus 0000:00\n");
   root.AddText("dma", " 4: cascade\n");
-  root.AddText("slabinfo",
-               "slabinfo - version: 2.1\n# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : "
-               "tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n",
-               0400);
+  root.AddText(
+      "slabinfo",
+      "slabinfo - version: 2.1\n# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : "
+      "tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n",
+      0400);
   root.AddText("vmallocinfo", "", 0400);
   root.AddText("pagetypeinfo", "", 0400);
-  root.AddFile("sysrq-trigger", 0200, [](const vfs::Context&) { return std::string(); },
-               [](const WriterContext&, std::string_view) { return Result<void>(); });
+  root.AddFile(
+      "sysrq-trigger", 0200, [](const vfs::Context&) { return std::string(); },
+      [](const WriterContext&, std::string_view) { return Result<void>(); });
   root.Add("kmsg", MakeRef<KernelLogFile>(proc));
   root.AddFile("locks", 0444, [&proc](const vfs::Context&) { return ReadLocks(proc); });
 

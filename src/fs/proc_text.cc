@@ -202,7 +202,8 @@ std::string RewriteMaps(std::string_view host, const std::function<void(MapsLine
 }
 
 std::string FilterSocketTable(std::string_view host, const std::map<ino_t, uid_t>& sockets) {
-  constexpr int kUser = 7, kInode = 9;  // fields of a line, from 0: "sl local remote st queues timer retransmits uid ..."
+  constexpr int kUser = 7,
+                kInode = 9;  // fields of a line, from 0: "sl local remote st queues timer retransmits uid ..."
   std::string out;
   bool is_header = true;
   ForEachLine(host, [&](std::string_view line) {

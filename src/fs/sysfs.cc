@@ -24,8 +24,17 @@ constexpr std::array<std::string_view, 6> kTrees = {
 };
 // Names left out wherever they stand: writing or polling them is all they are for.
 constexpr std::array<std::string_view, 11> kHiddenNames = {
-    "uevent", "microcode", "power", "driver", "subsystem", "firmware_node", "hotplug", "crash_notes",
-    "probe", "soft_offline_page", "hard_offline_page",
+    "uevent",
+    "microcode",
+    "power",
+    "driver",
+    "subsystem",
+    "firmware_node",
+    "hotplug",
+    "crash_notes",
+    "probe",
+    "soft_offline_page",
+    "hard_offline_page",
 };
 
 // What shows of a network interface, copied from the host's.
@@ -133,8 +142,7 @@ void AddCharacterDevices(StaticDirectory& classes, StaticDirectory& devices, Sta
       const std::string number = format("{}:{}", device.major, device.minor);
       const auto directory = of_kind->AddDirectory(device.name);
       directory->AddText("dev", number + "\n");
-      directory->AddText("uevent",
-                         format("MAJOR={}\nMINOR={}\nDEVNAME={}\n", device.major, device.minor, device.name));
+      directory->AddText("uevent", format("MAJOR={}\nMINOR={}\nDEVNAME={}\n", device.major, device.minor, device.name));
       directory->AddSymlink("subsystem", format("../../../../class/{}", kind));
       if (std::string_view(device.name) == "console") directory->AddText("active", "\n");
       of_class->AddSymlink(device.name, format("../../devices/virtual/{}/{}", kind, device.name));

@@ -24,7 +24,8 @@ void KernelLog::Add(unsigned priority, std::string_view text) {
   while (text.ends_with('\n')) text.remove_suffix(1);
   do {
     const size_t end = std::min(text.find('\n'), text.size());
-    LogRecord record{next_sequence_++, priority, NowMicroseconds(), std::string(text.substr(0, std::min(end, kMaxText)))};
+    LogRecord record{next_sequence_++, priority, NowMicroseconds(),
+                     std::string(text.substr(0, std::min(end, kMaxText)))};
     text.remove_prefix(std::min(end + 1, text.size()));
     bytes_ += record.text.size();
     records_.push_back(std::move(record));

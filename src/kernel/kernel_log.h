@@ -1,9 +1,9 @@
-// The instance's kernel log: what syslog(2), /dev/kmsg and /proc/kmsg show. The host's log is never involved. Guarded by
-// the kernel lock.
+// The instance's kernel log: what syslog(2), /dev/kmsg and /proc/kmsg show. The host's log is never involved. Guarded
+// by the kernel lock.
 //
 // An open /dev/kmsg is one end of a socketpair that keeps records apart (SOCK_SEQPACKET): a read gives one record, as
-// Linux's, and what a guest writes arrives at the other end. The ring is small enough for all of it to fit into a socket's
-// buffer, so a reader that does not wait sees everything.
+// Linux's, and what a guest writes arrives at the other end. The ring is small enough for all of it to fit into a
+// socket's buffer, so a reader that does not wait sees everything.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ class Kernel;
 
 struct LogRecord {
   uint64_t sequence = 0;
-  unsigned priority = 0;  // facility * 8 + level
+  unsigned priority = 0;      // facility * 8 + level
   uint64_t microseconds = 0;  // CLOCK_MONOTONIC
   std::string text;           // one line, without its newline
 };
@@ -72,8 +72,8 @@ class KernelLogFiles {
   enum class Form { kKmsg, kSyslog };
   KernelLogFiles(Kernel& kernel, KernelLog& log);
 
-  // A descriptor for /dev/kmsg (reading and writing) or, with kSyslog, /proc/kmsg (reading takes). `flags` as open(2)'s.
-  // Permission is checked before. ENFILE when too many are open.
+  // A descriptor for /dev/kmsg (reading and writing) or, with kSyslog, /proc/kmsg (reading takes). `flags` as
+  // open(2)'s. Permission is checked before. ENFILE when too many are open.
   Result<UniqueFd> Open(Form form, int flags);
   // Takes in what was written up to now: before the log is shown.
   void Drain();
@@ -83,7 +83,8 @@ class KernelLogFiles {
     UniqueFd own;
     Form form = Form::kKmsg;
     bool reads = false, writes = false;
-    uint64_t next = 0;  // the record to be sent next
+    uint64_t next = 0;  // of /dev/kmsg: the record to be sent next
+    std::string taken;  // of /proc/kmsg: what was taken from the log and did not fit yet
   };
   void OnEvent(uint64_t id, uint32_t events);
   void Feed(uint64_t id, Reader& reader);

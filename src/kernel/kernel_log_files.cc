@@ -11,6 +11,7 @@ namespace {
 constexpr size_t kMaxOpen = 256;
 constexpr int kBuffer = 208 << 10;  // the host's default limit; it doubles what is asked for
 constexpr size_t kMaxWritten = 4096;
+constexpr size_t kMaxTaken = 1024;  // at once: one line, as a read of /proc/kmsg may be short
 
 }  // namespace
 
@@ -59,12 +60,17 @@ void KernelLogFiles::Feed(uint64_t id, Reader& reader) {
   const auto push = [&reader](const std::string& text) {
     return send(reader.own.get(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
   };
+  if (reader.form == Form::kSyslog) {
+    while (true) {
+      if (reader.taken.empty()) reader.taken = log_.TakeUnread(kMaxTaken);
+      if (reader.taken.empty()) return;
+      if (!push(reader.taken)) return Watch(id, reader, true);
+      reader.taken.clear();
+    }
+  }
   for (const LogRecord& record : log_.records()) {
     if (record.sequence < reader.next) continue;
-    if (!push(reader.form == Form::kKmsg ? KernelLog::KmsgForm(record) : KernelLog::SyslogForm(record))) {
-      Watch(id, reader, true);
-      return;
-    }
+    if (!push(KernelLog::KmsgForm(record))) return Watch(id, reader, true);
     reader.next = record.sequence + 1;
   }
 }

@@ -32,9 +32,7 @@ class KernelProcSource final : public fs::ProcSource {
     return kernel_.log_files().Open(KernelLogFiles::Form::kSyslog, flags);
   }
   std::map<ino_t, uid_t> Sockets() override;
-  std::string UnixSocketName(std::string_view host_name) override {
-    return kernel_.NameUnixSocket(host_name);
-  }
+  std::string UnixSocketName(std::string_view host_name) override { return kernel_.NameUnixSocket(host_name); }
   std::optional<std::string> SysctlValue(std::string_view path) override;
   void SysctlWritten(std::string_view path, std::string_view value) override;
 

@@ -38,17 +38,17 @@ std::string SegmentLine(const IpcObject& object) {
   shmid_ds state;
   if (shmctl(object.id, IPC_STAT, &state) != 0) return {};
   const unsigned mode = object.mode | (state.shm_perm.mode & ~0777u);
-  return format("{:10} {:10}  {:4o} {:21} {:5} {:5}  {:5} {:5} {:5} {:5} {:5} {:10} {:10} {:10} {:21} {:21}", object.key,
-                object.id, mode, object.size, object.creator, state.shm_lpid, state.shm_nattch, object.uid, object.gid,
-                object.cuid, object.cgid, state.shm_atime, state.shm_dtime, state.shm_ctime, 0, 0);
+  return format("{:10} {:10}  {:4o} {:21} {:5} {:5}  {:5} {:5} {:5} {:5} {:5} {:10} {:10} {:10} {:21} {:21}",
+                object.key, object.id, mode, object.size, object.creator, state.shm_lpid, state.shm_nattch, object.uid,
+                object.gid, object.cuid, object.cgid, state.shm_atime, state.shm_dtime, state.shm_ctime, 0, 0);
 }
 
 std::string QueueLine(const IpcObject& object) {
   msqid_ds state;
   if (msgctl(object.id, IPC_STAT, &state) != 0) return {};
-  return format("{:10} {:10}  {:4o}  {:10} {:10} {:5} {:5} {:5} {:5} {:5} {:5} {:10} {:10} {:10}", object.key, object.id,
-                object.mode, state.__msg_cbytes, state.msg_qnum, state.msg_lspid, state.msg_lrpid, object.uid,
-                object.gid, object.cuid, object.cgid, state.msg_stime, state.msg_rtime, state.msg_ctime);
+  return format("{:10} {:10}  {:4o}  {:10} {:10} {:5} {:5} {:5} {:5} {:5} {:5} {:10} {:10} {:10}", object.key,
+                object.id, object.mode, state.__msg_cbytes, state.msg_qnum, state.msg_lspid, state.msg_lrpid,
+                object.uid, object.gid, object.cuid, object.cgid, state.msg_stime, state.msg_rtime, state.msg_ctime);
 }
 
 std::string SemaphoreLine(const IpcObject& object) {

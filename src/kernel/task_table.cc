@@ -197,7 +197,7 @@ void TaskTable::Remove(Process& process) {
   for (pid_t tid : process.threads_) {
     auto task = tasks_.find(tid);
     if (task == tasks_.end() || &task->second->process() != &process) continue;
-    if (tid == process.pid()) process.last_credentials = task->second->credentials_ref();
+    if (tid == process.pid()) process.last_credentials = cred::WithoutKeyrings(task->second->credentials_ref());
     tasks_.erase(task);
   }
   process.threads_.clear();

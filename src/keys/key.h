@@ -1,5 +1,5 @@
-// A key of the instance (keyrings(7)): a value with an owner and a permission mask, or a keyring, which links to others.
-// The host's keys are never involved. Guarded by the kernel lock.
+// A key of the instance (keyrings(7)): a value with an owner and a permission mask, or a keyring, which links to
+// others. The host's keys are never involved. Guarded by the kernel lock.
 #pragma once
 
 #include <sys/types.h>
@@ -13,9 +13,10 @@ namespace usl::keys {
 
 enum class KeyType { kUser, kLogon, kKeyring, kBigKey };
 
-// One octet of the permission mask, here those of others; possessor's, owner's and group's stand 24, 16 and 8 bits above.
-inline constexpr uint32_t kView = 0x01, kRead = 0x02, kWrite = 0x04, kSearch = 0x08, kLink = 0x10, kSetAttributes = 0x20,
-                          kAll = 0x3f;
+// One octet of the permission mask, here those of others; possessor's, owner's and group's stand 24, 16 and 8 bits
+// above.
+inline constexpr uint32_t kView = 0x01, kRead = 0x02, kWrite = 0x04, kSearch = 0x08, kLink = 0x10,
+                          kSetAttributes = 0x20, kAll = 0x3f;
 inline constexpr unsigned kPossessor = 24, kOwner = 16, kGroup = 8;
 
 class Key;

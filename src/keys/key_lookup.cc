@@ -1,4 +1,5 @@
-// Finding a key by what a call names it: a serial number, or one of the caller's own keyrings (process_keys.c of Linux).
+// Finding a key by what a call names it: a serial number, or one of the caller's own keyrings (process_keys.c of
+// Linux).
 #include <linux/keyctl.h>
 
 #include "base/format.h"
@@ -10,7 +11,8 @@ namespace {
 constexpr uint32_t kOwnKeyring = (kAll << kPossessor) | (kView << kOwner);
 constexpr uint32_t kUserKeyring = ((kAll & ~kSetAttributes) << kPossessor) | (kAll << kOwner);
 constexpr gid_t kNoGroup = static_cast<gid_t>(-1);
-// Beyond it a user's keyrings are forgotten with what only they link, so that a root with many users cannot pile them up.
+// Beyond it a user's keyrings are forgotten with what only they link, so that a root with many users cannot pile them
+// up.
 constexpr size_t kMaxUsers = 4096;
 
 }  // namespace

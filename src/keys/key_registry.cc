@@ -41,8 +41,7 @@ Result<KeyRef> KeyRegistry::Make(KeyType type, const std::string& description, u
   if (keys_.size() >= kInstanceMaxKeys || bytes_ + bytes > kInstanceMaxBytes) return Fail(ENOMEM);
   const auto known = users_.find(uid);
   const UserUsage usage = known == users_.end() ? UserUsage{} : known->second;
-  if (quota == Quota::kCounts &&
-      (usage.quota_keys + 1 > MaxKeys(uid) || usage.quota_bytes + bytes > MaxBytes(uid))) {
+  if (quota == Quota::kCounts && (usage.quota_keys + 1 > MaxKeys(uid) || usage.quota_bytes + bytes > MaxBytes(uid))) {
     return Fail(EDQUOT);
   }
   int32_t serial = RandomSerial();

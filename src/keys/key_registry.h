@@ -1,5 +1,5 @@
-// All keys of the instance by their serial numbers, and what each user's count for. Keys live as long as somebody holds a
-// reference: a keyring that links them or a task's credentials. Guarded by the kernel lock.
+// All keys of the instance by their serial numbers, and what each user's count for. Keys live as long as somebody holds
+// a reference: a keyring that links them or a task's credentials. Guarded by the kernel lock.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,7 @@ inline constexpr size_t kInstanceMaxKeys = 100000, kInstanceMaxBytes = 64 << 20;
 inline constexpr int64_t kGarbageDelay = 300;
 
 struct UserUsage {
-  size_t keys = 0;                       // all of the user's
+  size_t keys = 0;                         // all of the user's
   size_t quota_keys = 0, quota_bytes = 0;  // those that count
 };
 

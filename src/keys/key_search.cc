@@ -9,8 +9,8 @@
 namespace usl::keys {
 namespace {
 
-// One search. Keyrings may link each other in many ways: each is looked at again only when it is reached on a shorter way
-// (whose limit of depth lets it reach further), so that nobody keeps the kernel busy with a thicket of keyrings.
+// One search. Keyrings may link each other in many ways: each is looked at again only when it is reached on a shorter
+// way (whose limit of depth lets it reach further), so that nobody keeps the kernel busy with a thicket of keyrings.
 class Searcher {
  public:
   Searcher(const cred::Credentials& credentials, const KeyQuery& query, bool possessed)
@@ -133,8 +133,8 @@ Result<void> CheckCycle(const Key& keyring, const Key& key) {
 }
 
 std::vector<KeyRef>::iterator FindLink(Key& keyring, KeyType type, std::string_view description) {
-  return std::ranges::find_if(
-      keyring.links, [&](const KeyRef& key) { return key->type == type && key->description == description; });
+  return std::ranges::find_if(keyring.links,
+                              [&](const KeyRef& key) { return key->type == type && key->description == description; });
 }
 
 }  // namespace usl::keys

@@ -1,5 +1,5 @@
-// Who may do what with a key, and finding keys in trees of keyrings (keyrings(7), "Search"). Pure but for the clean-up of
-// dead links. Guarded by the kernel lock.
+// Who may do what with a key, and finding keys in trees of keyrings (keyrings(7), "Search"). Pure but for the clean-up
+// of dead links. Guarded by the kernel lock.
 #pragma once
 
 #include <cstdint>

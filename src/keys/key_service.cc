@@ -26,8 +26,7 @@ constexpr gid_t kNoGroup = static_cast<gid_t>(-1);
 Result<void> CheckPayload(KeyType type, const std::string& payload) {
   switch (type) {
     case KeyType::kKeyring: return payload.empty() ? Result<void>() : Fail(EINVAL);
-    case KeyType::kBigKey:
-      return payload.empty() || payload.size() > kMaxBigPayload ? Fail(EINVAL) : Result<void>();
+    case KeyType::kBigKey: return payload.empty() || payload.size() > kMaxBigPayload ? Fail(EINVAL) : Result<void>();
     default: return payload.empty() || payload.size() > kMaxPayload ? Fail(EINVAL) : Result<void>();
   }
 }
@@ -142,8 +141,8 @@ Result<int32_t> KeyService::JoinSession(Caller& caller, const std::optional<std:
   } else {
     if (name->starts_with('.')) return Fail(EPERM);
     auto found = FindNamedKeyring(caller.credentials, *name);
-    session = found ? *found
-                    : USL_TRY(MakeKeyring(*name, caller.credentials, kAnonymous | Owner(kLink), Quota::kCounts));
+    session =
+        found ? *found : USL_TRY(MakeKeyring(*name, caller.credentials, kAnonymous | Owner(kLink), Quota::kCounts));
     if (session == caller.credentials.keyrings.session) return 0;
   }
   caller.credentials.keyrings.session = session;

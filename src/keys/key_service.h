@@ -1,7 +1,7 @@
 // The operations of add_key(2), request_key(2) and keyctl(2), on the instance's own keys. Guarded by the kernel lock.
 //
-// There is no upcall: a key that does not exist is not made by /sbin/request-key, so no key is ever under construction or
-// negative.
+// There is no upcall: a key that does not exist is not made by /sbin/request-key, so no key is ever under construction
+// or negative.
 #pragma once
 
 #include <functional>

@@ -18,11 +18,19 @@ namespace {
 constexpr size_t kTypeSize = 32, kDescriptionSize = 4096, kPageSize = 4096;  // with their NULs
 constexpr size_t kMaxAdded = (1 << 20) - 1;
 
-// Runs `operation` with a copy of the caller's credentials, and keeps what it changed: new keyrings of the caller's own.
+// Runs `operation` with a copy of the caller's credentials, and keeps what it changed: new keyrings of the caller's
+// own.
 template <typename Operation>
 auto WithCaller(SyscallContext& context, Operation operation) {
+  keys::KeyService& keys = context.kernel().keys();
   keys::Caller caller{context.credentials()};
-  auto result = operation(context.kernel().keys(), caller);
+  auto result = operation(keys, caller);
+  if (!result && result.error() == Error(EDQUOT)) {
+    // States of forks that are over may still hold keyrings of sessions that have ended.
+    context.kernel().tasks().DropUnusedStates();
+    caller = keys::Caller{context.credentials()};
+    result = operation(keys, caller);
+  }
   if (caller.changed) context.task().SetCredentials(std::move(caller.credentials));
   return result;
 }
@@ -79,8 +87,8 @@ Result<Reply> Search(SyscallContext& context) {
 }
 
 Result<Reply> Describe(SyscallContext& context) {
-  std::string text = USL_TRY(
-      WithCaller(context, [&](auto& keys, auto& caller) { return keys.Describe(caller, context.IntArg(1)); }));
+  std::string text =
+      USL_TRY(WithCaller(context, [&](auto& keys, auto& caller) { return keys.Describe(caller, context.IntArg(1)); }));
   text.push_back('\0');
   return CopyText(context, 2, 3, text);
 }
@@ -132,9 +140,8 @@ Result<Reply> GiveToParent(SyscallContext& context) {
 
 Result<Reply> Capabilities(SyscallContext& context) {
   // What linux/keyctl.h calls KEYCTL_CAPS0_*: no persistent keyrings, no arithmetic on keys, no notifications.
-  const std::string known{static_cast<char>(KEYCTL_CAPS0_CAPABILITIES | KEYCTL_CAPS0_BIG_KEY |
-                                            KEYCTL_CAPS0_INVALIDATE | KEYCTL_CAPS0_RESTRICT_KEYRING |
-                                            KEYCTL_CAPS0_MOVE),
+  const std::string known{static_cast<char>(KEYCTL_CAPS0_CAPABILITIES | KEYCTL_CAPS0_BIG_KEY | KEYCTL_CAPS0_INVALIDATE |
+                                            KEYCTL_CAPS0_RESTRICT_KEYRING | KEYCTL_CAPS0_MOVE),
                           '\0'};
   const uint64_t room = context.Arg(2);
   if (room > 0) {
@@ -181,9 +188,9 @@ Result<Reply> sys_add_key(SyscallContext& context) {
     if (description->empty()) description.reset();
     if (description && description->starts_with('.') && type.starts_with("keyring")) return Fail(EPERM);
   }
-  std::string payload = USL_TRY(ReadPayload(context, 2, 3, kMaxAdded));
+  const std::string payload = USL_TRY(ReadPayload(context, 2, 3, kMaxAdded));
   return Number(WithCaller(context, [&](auto& keys, auto& caller) {
-    return keys.Add(caller, type, description, std::move(payload), context.IntArg(4));
+    return keys.Add(caller, type, description, payload, context.IntArg(4));
   }));
 }
 
@@ -191,23 +198,20 @@ Result<Reply> sys_request_key(SyscallContext& context) {
   const std::string type = USL_TRY(ReadType(context, 0));
   const std::string description = USL_TRY(ReadString(context, 1, kDescriptionSize));
   if (!context.AddressArg(2).is_null()) USL_TRY(ReadString(context, 2, kPageSize));
-  return Number(WithCaller(context, [&](auto& keys, auto& caller) {
-    return keys.Request(caller, type, description, context.IntArg(3));
-  }));
+  return Number(WithCaller(
+      context, [&](auto& keys, auto& caller) { return keys.Request(caller, type, description, context.IntArg(3)); }));
 }
 
 Result<Reply> sys_keyctl(SyscallContext& context) {
   const int id = context.IntArg(1);
   switch (context.IntArg(0)) {
     case KEYCTL_GET_KEYRING_ID:
-      return Number(WithCaller(context, [&](auto& keys, auto& caller) {
-        return keys.GetKeyringId(caller, id, context.IntArg(2) != 0);
-      }));
+      return Number(WithCaller(
+          context, [&](auto& keys, auto& caller) { return keys.GetKeyringId(caller, id, context.IntArg(2) != 0); }));
     case KEYCTL_JOIN_SESSION_KEYRING: return Join(context);
     case KEYCTL_UPDATE: {
-      std::string payload = USL_TRY(ReadPayload(context, 2, 3, kPageSize));
-      return Done(WithCaller(
-          context, [&](auto& keys, auto& caller) { return keys.Update(caller, id, std::move(payload)); }));
+      const std::string payload = USL_TRY(ReadPayload(context, 2, 3, kPageSize));
+      return Done(WithCaller(context, [&](auto& keys, auto& caller) { return keys.Update(caller, id, payload); }));
     }
     case KEYCTL_DESCRIBE: return Describe(context);
     case KEYCTL_SEARCH: return Search(context);
@@ -224,8 +228,7 @@ Result<Reply> sys_keyctl(SyscallContext& context) {
       return Fail(error == 0 || error >= 4095 || (error >= 512 && error <= 516) ? EINVAL : EPERM);
     }
     case KEYCTL_SET_REQKEY_KEYRING:
-      return Number(
-          WithCaller(context, [&](auto& keys, auto& caller) { return keys.SetRequestDefault(caller, id); }));
+      return Number(WithCaller(context, [&](auto& keys, auto& caller) { return keys.SetRequestDefault(caller, id); }));
     case KEYCTL_ASSUME_AUTHORITY:
       if (id < 0) return Fail(EINVAL);
       return id == 0 ? Result<Reply>(0) : Fail(ENOKEY);
@@ -234,8 +237,7 @@ Result<Reply> sys_keyctl(SyscallContext& context) {
     case KEYCTL_RESTRICT_KEYRING: return Restrict(context);
     case KEYCTL_MOVE: return Move(context);
     case KEYCTL_CAPABILITIES: return Capabilities(context);
-    default:
-      return Done(WithCaller(context, [&](auto& keys, auto& caller) { return OnKey(context, keys, caller); }));
+    default: return Done(WithCaller(context, [&](auto& keys, auto& caller) { return OnKey(context, keys, caller); }));
   }
 }
 

@@ -38,8 +38,8 @@ Result<Reply> Read(SyscallContext& context, size_t size) {
   std::string text = log.TakeUnread(size);
   if (!text.empty()) return CopyLog(context, text);
   const platform::GuestAddress buffer = context.AddressArg(1);
-  auto attempt = [&kernel = context.kernel(), notification = context.notification(), task = Ref<kernel::Task>(&context.task()),
-                  size, buffer](int) -> std::optional<Result<Reply>> {
+  auto attempt = [&kernel = context.kernel(), notification = context.notification(),
+                  task = Ref<kernel::Task>(&context.task()), size, buffer](int) -> std::optional<Result<Reply>> {
     if (kernel.log().UnreadBytes() == 0 || !kernel.listener().IsValid(notification.id)) return std::nullopt;
     const std::string taken = kernel.log().TakeUnread(size);
     const auto written = platform::GuestMemory(task->tid()).Write(buffer, taken.data(), taken.size());
