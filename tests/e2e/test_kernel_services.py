@@ -32,6 +32,20 @@ class KernelServices(UslTest):
         result = self.shell(f"python3 -c \"{REBOOT}\"; echo outlived; exit 3")
         self.assertEqual(self.check(result), "0 1\n0 0\n-1 Invalid argument\n")
 
+    def test_keyctl_has_keyrings_of_the_instance(self):
+        out = self.check(self.shell("""
+            keyctl session one sh -c 'key=$(keyctl add user test:key secret @s) && keyctl print $key &&
+              [ "$(keyctl search @s user test:key)" = $key ] && keyctl timeout $key 1000 &&
+              keyctl rdescribe $key && grep -c "test:key: 6" /proc/keys && keyctl revoke $key;
+              keyctl print $key 2>&1; keyctl purge user >/dev/null; keyctl get_persistent @s 2>&1' 2>/dev/null
+            cat /proc/key-users | wc -l"""))
+        lines = out.splitlines()
+        self.assertEqual(lines[0], "secret")
+        self.assertEqual(lines[1], "user;0;0;3f010000;test:key")
+        self.assertEqual(lines[2], "1")
+        self.assertIn("revoked", lines[3])
+        self.assertIn("not supported", lines[4])
+
     def test_host_names_are_in_step(self):
         out = self.check(self.shell("""
             echo one > /proc/sys/kernel/hostname; hostname; uname -n; hostname two; cat /proc/sys/kernel/hostname"""))
