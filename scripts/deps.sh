@@ -5,7 +5,7 @@
 set -eu
 
 build="build-essential g++ cmake ninja-build ccache libfmt-dev libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev python3"
-test="mmdebstrap busybox-static golang-go git musl-tools openssh-client curl"
+test="mmdebstrap busybox-static golang-go git musl-tools openssh-client curl keyutils"
 lint="clang-format-14 clang-tidy-19"
 bench="proot runsc mmdebstrap"
 

@@ -64,7 +64,7 @@
 #define WHY_GONE "Linux has removed it or never had it on x86-64."
 #define WHY_HARDWARE "It would reach the host's hardware or kernel."
 #define WHY_MODULES "Modules belong to the host's kernel."
-#define WHY_KEYS "The host's keyrings are never native, and the instance has none yet, as in a kernel without keys."
+#define WHY_KEYS "Keys and keyrings are the instance's own; the host's are never reached."
 #define WHY_IO_URING "Its requests would pass the filter by; programs fall back to epoll or threads."
 #define WHY_LANDLOCK "Guest files are opened outside the guest's domain, so a native ruleset would enforce nothing."
 #define WHY_LSM "The host's security modules are not shown."

@@ -12,6 +12,23 @@ bool Credentials::InEffectiveGroup(gid_t group) const {
   return group == egid || std::ranges::find(groups, group) != groups.end();
 }
 
+CredentialsRef WithoutOwnKeyrings(const CredentialsRef& credentials, bool new_process) {
+  const Keyrings& keyrings = credentials->keyrings;
+  if (!keyrings.thread && !(new_process && keyrings.process)) return credentials;
+  Credentials copy = *credentials;
+  copy.keyrings.thread.reset();
+  if (new_process) copy.keyrings.process.reset();
+  return std::make_shared<const Credentials>(std::move(copy));
+}
+
+CredentialsRef WithoutKeyrings(const CredentialsRef& credentials) {
+  const Keyrings& keyrings = credentials->keyrings;
+  if (!keyrings.thread && !keyrings.process && !keyrings.session) return credentials;
+  Credentials copy = *credentials;
+  copy.keyrings = {};
+  return std::make_shared<const Credentials>(std::move(copy));
+}
+
 Credentials RootCredentials() {
   return Credentials{};
 }

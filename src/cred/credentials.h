@@ -8,7 +8,17 @@
 #include <memory>
 #include <vector>
 
+namespace usl::keys {
+class Key;
+}
+
 namespace usl::cred {
+
+// The keyrings that a task has of its own (keyrings(7)); what they are is usl::keys' business.
+struct Keyrings {
+  std::shared_ptr<keys::Key> thread, process, session;
+  int request_default = 0;  // KEY_REQKEY_DEFL_*
+};
 
 using CapabilitySet = uint64_t;
 
@@ -26,6 +36,7 @@ struct Credentials {
   CapabilitySet ambient = 0;
   uint32_t securebits = 0;    // SECBIT_*
   bool no_new_privs = false;  // virtual: natively it is always set
+  Keyrings keyrings;
 
   // `capability` is a CAP_* number.
   bool Has(int capability) const { return (effective >> capability) & 1; }
@@ -36,6 +47,12 @@ struct Credentials {
 };
 
 using CredentialsRef = std::shared_ptr<const Credentials>;
+
+// What a new thread starts with, or a new process (`new_process`): without the keyrings that are not inherited. The
+// same object when there are none.
+CredentialsRef WithoutOwnKeyrings(const CredentialsRef& credentials, bool new_process);
+// Of a process that has ended: what may still be asked are its ids, so nothing keeps its keys alive.
+CredentialsRef WithoutKeyrings(const CredentialsRef& credentials);
 
 // Root with every capability, as the guest's first process has.
 Credentials RootCredentials();

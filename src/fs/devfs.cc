@@ -21,7 +21,7 @@ struct Node {
 constexpr Node kNodes[] = {
     {"null", 0666, 1, 3, "/dev/null"},     {"zero", 0666, 1, 5, "/dev/zero"},       {"full", 0666, 1, 7, "/dev/full"},
     {"random", 0666, 1, 8, "/dev/random"}, {"urandom", 0666, 1, 9, "/dev/urandom"}, {"tty", 0666, 5, 0, nullptr},
-    {"console", 0600, 5, 1, nullptr},      {"ptmx", 0666, 5, 2, nullptr},
+    {"console", 0600, 5, 1, nullptr},      {"ptmx", 0666, 5, 2, nullptr},           {"kmsg", 0644, 1, 11, nullptr},
 };
 constexpr std::pair<const char*, const char*> kLinks[] = {
     {"fd", "/proc/self/fd"},

@@ -12,6 +12,9 @@ namespace usl::fs {
 
 class DevPts;
 
+// The number of /dev/kmsg, whose driver is the kernel's (it has the log).
+inline constexpr unsigned kMemoryMajor = 1, kKernelLogMinor = 11;
+
 // Registers null, zero, full, random, urandom (the host's), tty (the caller's controlling terminal), console and ptmx.
 // They fail with ENXIO once `devpts` is gone.
 void RegisterDevices(vfs::DeviceTable& devices, DevPts& devpts);

@@ -71,12 +71,12 @@ class FakeProcSource : public ProcSource {
   }
   Result<void> SetDomainName(pid_t, std::string_view) override { return Fail(EPERM); }
   bool HasNetwork() override { return network; }
-  std::vector<std::string> UnixSockets() override {
-    return {"0000000000000000: 00000002 00000000 00010000 0001 01 9 /s"};
-  }
+  std::map<ino_t, uid_t> Sockets() override { return sockets; }
+  std::string UnixSocketName(std::string_view) override { return "/s"; }
 
   pid_t init = 0;
   bool network = true;
+  std::map<ino_t, uid_t> sockets;
   std::string host_name = "guest";
   std::vector<ProcMount> mounts;
 

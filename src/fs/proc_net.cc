@@ -1,4 +1,4 @@
-// /proc/PID/net: with the host's network, the host's own files (what WSL 1 shows), less what tells of host processes;
+// /proc/PID/net: with the host's network, the host's own files (what WSL 1 shows), but of sockets the instance's only;
 // without a network, empty tables.
 #include <dirent.h>
 #include <fcntl.h>
@@ -8,14 +8,16 @@
 
 #include "base/format.h"
 #include "fs/proc_pid.h"
+#include "fs/proc_text.h"
 
 namespace usl::fs {
 namespace {
 
 enum class NetKind {
-  kHost,    // the host's file, live
-  kUnix,    // the instance's sockets only: the host's paths are none of the guest's business
-  kHeader,  // always without entries: the host's would name host processes
+  kHost,     // the host's file, live
+  kSockets,  // the instance's sockets only: the host's are none of the guest's business
+  kUnix,     // the same, with the guest's names for the host's
+  kHeader,   // always without entries: the host's would name host processes
 };
 struct NetEntry {
   std::string_view name;
@@ -41,16 +43,16 @@ constexpr NetEntry kNetEntries[] = {
      "Inter-|   Receive                                                |  Transmit\n"
      " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier "
      "compressed\n"},
-    {"tcp", kTcp},
-    {"tcp6", kTcp6},
-    {"udp", kUdp},
-    {"udp6", kUdp6},
-    {"udplite", kUdp},
-    {"udplite6", kUdp6},
-    {"raw", kUdp},
-    {"raw6", kUdp6},
-    {"icmp", kUdp},
-    {"icmp6", kUdp6},
+    {"tcp", kTcp, NetKind::kSockets},
+    {"tcp6", kTcp6, NetKind::kSockets},
+    {"udp", kUdp, NetKind::kSockets},
+    {"udp6", kUdp6, NetKind::kSockets},
+    {"udplite", kUdp, NetKind::kSockets},
+    {"udplite6", kUdp6, NetKind::kSockets},
+    {"raw", kUdp, NetKind::kSockets},
+    {"raw6", kUdp6, NetKind::kSockets},
+    {"icmp", kUdp, NetKind::kSockets},
+    {"icmp6", kUdp6, NetKind::kSockets},
     {"unix", "Num       RefCount Protocol Flags    Type St Inode Path\n", NetKind::kUnix},
     {"route",
      "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT"
@@ -95,11 +97,15 @@ class NetFile final : public SyntheticFile, public ProcBound {
     return fd;
   }
   Result<std::string> Read(const vfs::Context&) override {
-    std::string out(entry_.header);
-    if (entry_.kind == NetKind::kUnix) {
-      for (const std::string& line : proc().guests().UnixSockets()) out += line + "\n";
-    }
-    return out;
+    // AF_UNIX needs no network.
+    const bool shown = entry_.kind == NetKind::kUnix || proc().guests().HasNetwork();
+    if (entry_.kind == NetKind::kHeader || !shown) return std::string(entry_.header);
+    const ProcTarget target = USL_TRY(Target());
+    const std::string host = USL_TRY(ReadHostFile(target.host.get(), format("net/{}", entry_.name).c_str()));
+    const std::map<ino_t, uid_t> sockets = proc().guests().Sockets();
+    if (entry_.kind == NetKind::kSockets) return FilterSocketTable(host, sockets);
+    return FilterUnixTable(host, sockets,
+                           [this](std::string_view name) { return proc().guests().UnixSocketName(name); });
   }
 
  private:
@@ -134,8 +140,8 @@ class NetDirectory final : public SyntheticDirectory, public ProcBound {
  private:
   // The host's kernel may be built without IPv6 or others.
   static bool Exists(const NetEntry& entry, const ProcTarget& target) {
-    return entry.kind != NetKind::kHost ||
-           faccessat(target.host.get(), format("net/{}", entry.name).c_str(), F_OK, 0) == 0;
+    const bool always = entry.kind == NetKind::kHeader || entry.kind == NetKind::kUnix;
+    return always || faccessat(target.host.get(), format("net/{}", entry.name).c_str(), F_OK, 0) == 0;
   }
 };
 

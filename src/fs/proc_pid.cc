@@ -61,8 +61,8 @@ using enum EntryKind;
 using enum ProcAccess;
 
 // mem: a debugger's way to memory. The host refuses what matters even through it: the pico page is a shared mapping of
-// a sealed file. Attach permission is the guest's, and nobody attaches while an exec is pending. pagemap and map_files
-// stay out: they would show the host's physical addresses and names.
+// a sealed file. Attach permission is the guest's, and nobody attaches while an exec is pending. map_files stays out:
+// it would show the host's names; attr, too, as the host's security modules are not shown.
 constexpr PidEntry kEntries[] = {
     {"task", kDir | 0555, kTask, kProcessOnly},
     {"fd", kDir | 0500, kFd},
@@ -77,7 +77,7 @@ constexpr PidEntry kEntries[] = {
     {"sched", kReg | 0644, kHost},
     {"autogroup", kReg | 0444, kHost, kProcessOnly},
     {"comm", kReg | 0644, kHost},
-    {"syscall", kReg | 0400, kRefused},
+    {"syscall", kReg | 0400, kText, kBoth, kAttach, ReadProcSyscall},
     {"cmdline", kReg | 0444, kText, kBoth, kAny, ReadProcCmdline},
     {"stat", kReg | 0444, kText, kBoth, kAny, ReadProcStat},
     {"statm", kReg | 0444, kHost},
@@ -91,6 +91,9 @@ constexpr PidEntry kEntries[] = {
     {"mounts", kReg | 0444, kText, kBoth, kAny, ReadProcMounts},
     {"mountinfo", kReg | 0444, kText, kBoth, kAny, ReadProcMountInfo},
     {"mountstats", kReg | 0400, kText, kProcessOnly, kAny, ReadProcMountStats},
+    // Without capabilities the host shows no physical addresses in it.
+    {"pagemap", kReg | 0400, kHost, kBoth, kRead},
+    {"timers", kReg | 0444, kHost, kProcessOnly},
     {"clear_refs", kReg | 0200, kHost, kBoth, kRead},
     {"smaps", kReg | 0444, kText, kBoth, kRead, ReadProcSmaps},
     {"smaps_rollup", kReg | 0444, kText, kBoth, kRead, ReadProcSmapsRollup},

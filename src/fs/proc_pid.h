@@ -70,6 +70,7 @@ std::vector<int64_t> ListNumbers(int directory, const char* name);
 // proc_pid_files.cc
 Result<std::string> ReadProcStatus(const ProcRead& read);
 Result<std::string> ReadProcStat(const ProcRead& read);
+Result<std::string> ReadProcSyscall(const ProcRead& read);
 Result<std::string> ReadProcCmdline(const ProcRead& read);
 Result<std::string> ReadProcLimits(const ProcRead& read);
 Result<std::string> ReadProcChildren(const ProcRead& read);

@@ -108,6 +108,11 @@ Result<std::string> ReadProcStat(const ProcRead& read) {
   return RewriteStat(host, facts);
 }
 
+Result<std::string> ReadProcSyscall(const ProcRead& read) {
+  // The reader itself is shown in its open, on Linux in its read.
+  return ReadHostFile(read.target.host.get(), "syscall");
+}
+
 Result<std::string> ReadProcCmdline(const ProcRead& read) {
   std::string line = USL_TRY(ReadHostFile(read.target.host.get(), "cmdline"));
   const ProcProcess& process = read.target.process;

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -116,8 +117,21 @@ class ProcSource {
   virtual std::string FileSystems() { return {}; }
   // Lines of /proc/sysvipc/* without the header.
   virtual std::vector<std::string> SysvObjects(SysvKind) { return {}; }
-  // Lines of /proc/net/unix without the header, for the sockets of the instance.
-  virtual std::vector<std::string> UnixSockets() { return {}; }
+  // The texts of /proc/keys, as far as `reader` may view them, and of /proc/key-users.
+  virtual std::string Keys(const vfs::Context&) { return {}; }
+  virtual std::string KeyUsers() { return {}; }
+  // /proc/kmsg: a descriptor from which each read takes a line of the instance's kernel log. `flags` as open(2)'s.
+  virtual Result<UniqueFd> OpenKernelLog(int) { return Fail(ENOENT); }
+  // The sockets that the instance's processes hold, by inode number, with the user of one of them: whatever else the
+  // host's tables of sockets list is none of the guest's business.
+  virtual std::map<ino_t, uid_t> Sockets() { return {}; }
+  // The guest's name of an AF_UNIX socket by the host's: a path, or an abstract name with '@' in front; empty for none.
+  virtual std::string UnixSocketName(std::string_view) { return {}; }
+
+  // A value of /proc/sys that the kernel itself keeps; `path` as "kernel/ctrl-alt-del". nullopt: procfs has it.
+  virtual std::optional<std::string> SysctlValue(std::string_view) { return std::nullopt; }
+  // A guest with the right to do so wrote `value` (without its newline).
+  virtual void SysctlWritten(std::string_view, std::string_view) {}
 };
 
 // The mounts of a namespace as procfs shows them from `root`; the kernel's ProcSource::Mounts uses it.

@@ -2,6 +2,8 @@
 // what a guest writes is kept here and changes nothing on the host.
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -36,6 +38,7 @@ constexpr Sysctl kSysctls[] = {
     {"fs/aio-max-nr", kHost, "65536"},
     {"fs/aio-nr", kHost, "0", 0444},
     {"fs/dentry-state", kHost, "0\t0\t45\t0\t0\t0", 0444},
+    {"fs/dentry-negative", kConstant, "0"},
     {"fs/dir-notify-enable", kConstant, "0"},
     {"fs/file-max", kHost, "9223372036854775807"},
     {"fs/file-nr", kHost, "0\t0\t9223372036854775807", 0444},
@@ -56,6 +59,9 @@ constexpr Sysctl kSysctls[] = {
     {"fs/protected_symlinks", kConstant, "1"},
     {"fs/suid_dumpable", kConstant, "0"},
     {"fs/epoll/max_user_watches", kHost, "1048576"},
+    {"fs/fanotify/max_queued_events", kConstant, "16384"},
+    {"fs/fanotify/max_user_groups", kConstant, "128"},
+    {"fs/fanotify/max_user_marks", kConstant, "8192"},
     {"fs/inotify/max_queued_events", kHost, "16384"},
     {"fs/inotify/max_user_instances", kHost, "128"},
     {"fs/inotify/max_user_watches", kHost, "8192"},
@@ -66,21 +72,35 @@ constexpr Sysctl kSysctls[] = {
     {"fs/mqueue/queues_max", kHost, "256"},
 
     {"kernel/acct", kConstant, "4\t2\t30"},
+    {"kernel/arch", kConstant, "x86_64", 0444},
     {"kernel/auto_msgmni", kConstant, "0"},
+    {"kernel/bpf_stats_enabled", kConstant, "0"},
+    {"kernel/cad_pid", kConstant, "1", 0600},
     {"kernel/cap_last_cap", kConstant, "40", 0444},
     {"kernel/core_pattern", kConstant, "core"},
     {"kernel/core_pipe_limit", kConstant, "0"},
     {"kernel/core_uses_pid", kConstant, "0"},
     {"kernel/ctrl-alt-del", kConstant, "0"},
     {"kernel/dmesg_restrict", kConstant, "1"},
+    {"kernel/hung_task_check_count", kHost, "4194304"},
+    {"kernel/hung_task_timeout_secs", kHost, "120"},
+    {"kernel/hung_task_warnings", kConstant, "10"},
+    {"kernel/io_uring_group", kConstant, "-1"},
     {"kernel/io_uring_disabled", kConstant, "2"},
+    {"kernel/keys/gc_delay", kConstant, "300"},
+    {"kernel/keys/maxbytes", kConstant, "20000"},
+    {"kernel/keys/maxkeys", kConstant, "200"},
+    {"kernel/keys/root_maxbytes", kConstant, "25000000"},
+    {"kernel/keys/root_maxkeys", kConstant, "1000000"},
     {"kernel/kptr_restrict", kConstant, "1"},
     {"kernel/modprobe", kConstant, "/sbin/modprobe"},
     {"kernel/modules_disabled", kConstant, "1"},
+    {"kernel/msg_next_id", kConstant, "-1"},
     {"kernel/msgmax", kHost, "8192"},
     {"kernel/msgmnb", kHost, "16384"},
     {"kernel/msgmni", kHost, "32000"},
     {"kernel/ngroups_max", kHost, "65536", 0444},
+    {"kernel/nmi_watchdog", kConstant, "0"},
     {"kernel/numa_balancing", kHost, "0"},
     {"kernel/osrelease", kConstant, nullptr, 0444},  // see Special()
     {"kernel/ostype", kConstant, "Linux", 0444},
@@ -88,12 +108,20 @@ constexpr Sysctl kSysctls[] = {
     {"kernel/overflowuid", kConstant, "65534"},
     {"kernel/panic", kConstant, "0"},
     {"kernel/panic_on_oops", kConstant, "0"},
+    {"kernel/panic_on_warn", kConstant, "0"},
+    {"kernel/perf_cpu_time_max_percent", kConstant, "25"},
+    {"kernel/perf_event_max_stack", kConstant, "127"},
     {"kernel/perf_event_paranoid", kConstant, "3"},
     {"kernel/perf_event_max_sample_rate", kHost, "100000"},
     {"kernel/perf_event_mlock_kb", kHost, "516"},
     {"kernel/pid_max", kHost, "4194304"},
+    {"kernel/poweroff_cmd", kConstant, "/sbin/poweroff"},
+    {"kernel/print-fatal-signals", kConstant, "0"},
     {"kernel/printk", kConstant, "4\t4\t1\t7"},
     {"kernel/printk_ratelimit", kConstant, "5"},
+    {"kernel/printk_delay", kConstant, "0"},
+    {"kernel/printk_devkmsg", kConstant, "on"},
+    {"kernel/printk_ratelimit_burst", kConstant, "10"},
     {"kernel/pty/max", kHost, "4096"},
     {"kernel/pty/nr", kHost, "0", 0444},
     {"kernel/pty/reserve", kHost, "1024"},
@@ -104,25 +132,39 @@ constexpr Sysctl kSysctls[] = {
     {"kernel/random/uuid", kConstant, nullptr, 0444},
     {"kernel/random/write_wakeup_threshold", kHost, "256"},
     {"kernel/randomize_va_space", kHost, "2"},
+    {"kernel/real-root-dev", kConstant, "0"},
     {"kernel/sched_autogroup_enabled", kHost, "0"},
     {"kernel/sched_child_runs_first", kHost, "0"},
+    {"kernel/sched_cfs_bandwidth_slice_us", kHost, "5000"},
+    {"kernel/sched_deadline_period_max_us", kHost, "4194304"},
+    {"kernel/sched_deadline_period_min_us", kHost, "100"},
     {"kernel/sched_rr_timeslice_ms", kHost, "100"},
     {"kernel/sched_rt_period_us", kHost, "1000000"},
     {"kernel/sched_rt_runtime_us", kHost, "950000"},
     {"kernel/seccomp/actions_avail", kHost, "kill_process kill_thread trap errno user_notif trace log allow", 0444},
     {"kernel/seccomp/actions_logged", kHost, "kill_process kill_thread trap errno user_notif trace log"},
     {"kernel/sem", kHost, "32000\t1024000000\t500\t32000"},
+    {"kernel/sem_next_id", kConstant, "-1"},
+    {"kernel/shm_next_id", kConstant, "-1"},
     {"kernel/shm_rmid_forced", kConstant, "0"},
     {"kernel/shmall", kHost, "18446744073692774399"},
     {"kernel/shmmax", kHost, "18446744073692774399"},
     {"kernel/shmmni", kHost, "4096"},
+    {"kernel/soft_watchdog", kConstant, "0"},
+    {"kernel/sysctl_writes_strict", kConstant, "1"},
     {"kernel/sysrq", kConstant, "0"},
     {"kernel/tainted", kConstant, "0"},
+    {"kernel/task_delayacct", kConstant, "0"},
     {"kernel/threads-max", kHost, "127000"},
     {"kernel/timer_migration", kHost, "1"},
     {"kernel/unprivileged_bpf_disabled", kConstant, "2"},
     {"kernel/unprivileged_userns_clone", kConstant, "0"},
     {"kernel/version", kConstant, nullptr, 0444},
+    {"kernel/warn_limit", kConstant, "0"},
+    {"kernel/watchdog", kConstant, "0"},
+    {"kernel/watchdog_thresh", kConstant, "10"},
+    // What the host enforces natively.
+    {"kernel/yama/ptrace_scope", kHost, "0"},
 
     {"user/max_cgroup_namespaces", kConstant, "0"},
     {"user/max_inotify_instances", kHost, "128"},
@@ -137,35 +179,49 @@ constexpr Sysctl kSysctls[] = {
 
     {"vm/admin_reserve_kbytes", kHost, "8192"},
     {"vm/compact_memory", kConstant, "", 0200},
+    {"vm/compact_unevictable_allowed", kHost, "1"},
+    {"vm/compaction_proactiveness", kHost, "20"},
     {"vm/dirty_background_bytes", kHost, "0"},
     {"vm/dirty_background_ratio", kHost, "10"},
     {"vm/dirty_bytes", kHost, "0"},
     {"vm/dirty_expire_centisecs", kHost, "3000"},
     {"vm/dirty_ratio", kHost, "20"},
     {"vm/dirty_writeback_centisecs", kHost, "500"},
+    {"vm/dirtytime_expire_seconds", kHost, "43200"},
     {"vm/drop_caches", kConstant, "0", 0200},
+    {"vm/extfrag_threshold", kHost, "500"},
     {"vm/hugetlb_shm_group", kConstant, "0"},
     {"vm/laptop_mode", kConstant, "0"},
     {"vm/legacy_va_layout", kHost, "0"},
     {"vm/lowmem_reserve_ratio", kHost, "256\t256\t32\t0\t0"},
     {"vm/max_map_count", kHost, "65530"},
+    {"vm/memfd_noexec", kHost, "0"},
     {"vm/min_free_kbytes", kHost, "67584"},
+    {"vm/min_slab_ratio", kHost, "5"},
+    {"vm/min_unmapped_ratio", kHost, "1"},
     {"vm/mmap_min_addr", kHost, "65536"},
     {"vm/mmap_rnd_bits", kHost, "28"},
+    {"vm/mmap_rnd_compat_bits", kHost, "8"},
     {"vm/nr_hugepages", kHost, "0"},
+    {"vm/nr_hugepages_mempolicy", kHost, "0"},
     {"vm/nr_overcommit_hugepages", kHost, "0"},
+    {"vm/numa_stat", kHost, "1"},
+    {"vm/numa_zonelist_order", kConstant, "Node"},
     {"vm/oom_dump_tasks", kHost, "1"},
     {"vm/oom_kill_allocating_task", kHost, "0"},
     {"vm/overcommit_kbytes", kHost, "0"},
     {"vm/overcommit_memory", kHost, "0"},
     {"vm/overcommit_ratio", kHost, "50"},
     {"vm/page-cluster", kHost, "3"},
+    {"vm/page_lock_unfairness", kHost, "5"},
     {"vm/panic_on_oom", kConstant, "0"},
+    {"vm/percpu_pagelist_high_fraction", kHost, "0"},
     {"vm/stat_interval", kHost, "1"},
     {"vm/swappiness", kHost, "60"},
     {"vm/unprivileged_userfaultfd", kConstant, "0"},
     {"vm/user_reserve_kbytes", kHost, "131072"},
     {"vm/vfs_cache_pressure", kHost, "100"},
+    {"vm/watermark_boost_factor", kHost, "15000"},
     {"vm/watermark_scale_factor", kHost, "10"},
     {"vm/zone_reclaim_mode", kHost, "0"},
 };
@@ -188,12 +244,15 @@ Result<void> StoreValue(ProcFs& proc, const std::string& path, const WriterConte
   const std::string_view value = FirstLine(data);
   if (value.size() >= kMaxValue) return Fail(EINVAL);
   proc.sysctls().insert_or_assign(path, std::string(value) + "\n");
+  static constexpr std::string_view kTop = "/sys/";
+  if (path.starts_with(kTop)) proc.guests().SysctlWritten(std::string_view(path).substr(kTop.size()), value);
   return {};
 }
 
 void AddTableFile(ProcFs& proc, StaticDirectory& directory, const std::string& name, const Sysctl& sysctl) {
   const std::string path = directory.ChildPath(name);
   auto read = [&proc, path, &sysctl](const vfs::Context&) -> Result<std::string> {
+    if (auto kept = proc.guests().SysctlValue(sysctl.path)) return *kept + "\n";
     const auto stored = proc.sysctls().find(path);
     if (stored != proc.sysctls().end()) return stored->second;
     if (sysctl.source == kHost) {
@@ -247,16 +306,25 @@ void AddUtsNames(ProcFs& proc, StaticDirectory& kernel) {
       checked(&ProcSource::SetDomainName));
 }
 
+// Root's own of the host (secrets, keys of TCP Fast Open): USL cannot read them, and has no other value to show.
+bool IsKeptFromUs(const std::string& host_path) {
+  struct stat status;
+  if (stat(host_path.c_str(), &status) != 0) return true;
+  return (status.st_mode & 0444) != 0 && faccessat(AT_FDCWD, host_path.c_str(), R_OK, AT_EACCESS) != 0;
+}
+
 // net/: a mirror of the host's, as interfaces come and go.
 const MirrorPolicy& NetPolicy(ProcFs& proc) {
   static constexpr std::string_view kRoot = "/proc/sys/net/";
   proc.net_policy() = MirrorPolicy{
       .visible =
           [&proc](std::string_view host_path) {
+            const std::string full_path(host_path);
             host_path.remove_prefix(std::min(kRoot.size(), host_path.size()));
             const std::string_view top = host_path.substr(0, host_path.find('/'));
-            if (top == "core" || top == "unix") return true;
-            return (top == "ipv4" || top == "ipv6") && proc.guests().HasNetwork();
+            const bool shown =
+                top == "core" || top == "unix" || ((top == "ipv4" || top == "ipv6") && proc.guests().HasNetwork());
+            return shown && !IsKeptFromUs(full_path);
           },
       .replacement = [&proc](const std::string& path) -> const std::string* {
         const auto found = proc.sysctls().find(path);

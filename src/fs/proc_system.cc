@@ -1,5 +1,7 @@
 // The files of /proc that belong to no process.
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/stat.h>
 
 #include "base/format.h"
 #include "fs/proc_text.h"
@@ -59,13 +61,29 @@ std::string ReadLocks(ProcFs& proc) {
   return out;
 }
 
+// Reading takes from the log (syslog(2)'s SYSLOG_ACTION_READ), so it is no copy.
+class KernelLogFile final : public SyntheticInode {
+ public:
+  explicit KernelLogFile(ProcFs& proc) : SyntheticInode(proc, "/kmsg", S_IFREG | 0400), proc_(proc) {}
+
+  Result<UniqueFd> Open(int flags, const vfs::Context& context) override {
+    if (flags & O_PATH) return Fail(EOPNOTSUPP);
+    if ((flags & O_ACCMODE) != O_RDONLY) return Fail(EACCES);
+    if (!context.credentials.Has(CAP_SYSLOG)) return Fail(EPERM);
+    return proc_.guests().OpenKernelLog(flags);
+  }
+
+ private:
+  ProcFs& proc_;
+};
+
 }  // namespace
 
 void AddSystemFiles(ProcFs& proc, StaticDirectory& root) {
   // Uptime, boot time and the processes' start times are the host's, all of them: clock_gettime(CLOCK_BOOTTIME) is
   // native and would contradict anything else.
   for (const char* name : {"cpuinfo", "meminfo", "stat", "loadavg", "uptime", "vmstat", "zoneinfo", "buddyinfo",
-                           "interrupts", "softirqs", "crypto"}) {
+                           "interrupts", "softirqs", "crypto", "schedstat"}) {
     root.AddHostFile(name, format("/proc/{}", name));
   }
   root.AddFile("version", 0444, [&proc](const vfs::Context& context) {
@@ -87,11 +105,26 @@ void AddSystemFiles(ProcFs& proc, StaticDirectory& root) {
   root.AddText("kallsyms", "");
   root.AddText("cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\n");
   root.AddText("execdomains", "0-0\tLinux           \t[kernel]\n");
-  root.AddText("keys", "");
-  root.AddText("key-users", "");
+  root.AddFile("keys", 0444, [&proc](const vfs::Context& context) { return proc.guests().Keys(context); });
+  root.AddFile("key-users", 0444, [&proc](const vfs::Context&) { return proc.guests().KeyUsers(); });
   root.AddText("misc", "");
   root.AddText("consoles", "");
   root.AddText("fb", "");
+  // What tells of the machine's hardware and kernel shows as Linux shows it to whom it must not tell.
+  root.AddText("iomem", "00000000-00000000 : System RAM\n");
+  root.AddText("ioports", "0000-0000 : PCI Bus 0000:00\n");
+  root.AddText("dma", " 4: cascade\n");
+  root.AddText(
+      "slabinfo",
+      "slabinfo - version: 2.1\n# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : "
+      "tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n",
+      0400);
+  root.AddText("vmallocinfo", "", 0400);
+  root.AddText("pagetypeinfo", "", 0400);
+  root.AddFile(
+      "sysrq-trigger", 0200, [](const vfs::Context&) { return std::string(); },
+      [](const WriterContext&, std::string_view) { return Result<void>(); });
+  root.Add("kmsg", MakeRef<KernelLogFile>(proc));
   root.AddFile("locks", 0444, [&proc](const vfs::Context&) { return ReadLocks(proc); });
 
   const auto pressure = root.AddDirectory("pressure");

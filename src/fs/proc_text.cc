@@ -3,6 +3,7 @@
 #include <sys/sysmacros.h>
 
 #include <charconv>
+#include <utility>
 
 #include "base/format.h"
 
@@ -195,6 +196,57 @@ std::string RewriteMaps(std::string_view host, const std::function<void(MapsLine
     } else {
       out += line;
     }
+    out += '\n';
+  });
+  return out;
+}
+
+std::string FilterSocketTable(std::string_view host, const std::map<ino_t, uid_t>& sockets) {
+  constexpr int kUser = 7,
+                kInode = 9;  // fields of a line, from 0: "sl local remote st queues timer retransmits uid ..."
+  std::string out;
+  bool is_header = true;
+  ForEachLine(host, [&](std::string_view line) {
+    if (std::exchange(is_header, false)) {
+      out.append(line).append("\n");
+      return;
+    }
+    std::string_view rest = line;
+    rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
+    std::string_view user;
+    ino_t inode = 0;
+    for (int field = 0; field <= kInode && !rest.empty(); ++field) {
+      const std::string_view value = TakeField(rest);
+      if (field == kUser) user = value;
+      if (field == kInode) inode = ParseNumber<ino_t>(value).value_or(0);
+    }
+    const auto found = sockets.find(inode);
+    if (inode == 0 || found == sockets.end()) return;
+    // The user's number keeps its place: five columns, to the right.
+    const auto before = static_cast<size_t>(user.data() - line.data());
+    const size_t column = user.size() < 5 ? before + user.size() - 5 : before;
+    out += format("{}{:5}{}\n", line.substr(0, column), found->second, line.substr(before + user.size()));
+  });
+  return out;
+}
+
+std::string FilterUnixTable(std::string_view host, const std::map<ino_t, uid_t>& sockets,
+                            const std::function<std::string(std::string_view host_name)>& name) {
+  constexpr int kInode = 6;  // "Num RefCount Protocol Flags Type St Inode Path"
+  std::string out;
+  bool is_header = true;
+  ForEachLine(host, [&](std::string_view line) {
+    if (std::exchange(is_header, false)) {
+      out.append(line).append("\n");
+      return;
+    }
+    std::string_view rest = line;
+    std::string_view inode;
+    for (int field = 0; field <= kInode && !rest.empty(); ++field) inode = TakeField(rest);
+    if (!sockets.contains(ParseNumber<ino_t>(inode).value_or(0))) return;
+    out += line.substr(0, static_cast<size_t>(inode.data() + inode.size() - line.data()));
+    const std::string shown = rest.empty() ? std::string() : name(rest);
+    if (!shown.empty()) out.append(" ").append(shown);
     out += '\n';
   });
   return out;

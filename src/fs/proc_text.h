@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -60,5 +61,11 @@ std::string RewriteMaps(std::string_view host, const std::function<void(MapsLine
 // numa_maps: `rename` gives the guest's path for an address's file, or empty to drop it.
 std::string RewriteNumaMaps(std::string_view host,
                             const std::function<std::string(uint64_t address, std::string_view path)>& rename);
+
+// /proc/net/tcp and its like: the lines of these sockets, by inode, each with the user given. Header lines stay.
+std::string FilterSocketTable(std::string_view host, const std::map<ino_t, uid_t>& sockets);
+// /proc/net/unix in the same way; `name` gives the guest's name for the host's.
+std::string FilterUnixTable(std::string_view host, const std::map<ino_t, uid_t>& sockets,
+                            const std::function<std::string(std::string_view host_name)>& name);
 
 }  // namespace usl::fs

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <sys/sysmacros.h>
 
+#include <algorithm>
+
 namespace usl::fs {
 namespace {
 
@@ -86,6 +88,34 @@ TEST(NumaMaps, RenamesFilesByAddress) {
                               return std::string("/a b");
                             }),
             "00400000 default file=/a\\040b mapped=1 N0=1\n7f0000000000 default anon=1 N0=1\n");
+}
+
+TEST(FilterSocketTable, KeepsTheGivenSocketsWithTheirUsers) {
+  const std::string_view host =
+      "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+      "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 111 1 0 100 0\n"
+      "   1: 0100007F:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 222 1 0 100 0\n"
+      "   2: 0100007F:1F92 00000000:0000 06 00000000:00000000 03:00001770 00000000     0        0 0 3 0\n";
+  EXPECT_EQ(
+      FilterSocketTable(host, {{111, 33}, {0, 5}}),
+      "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+      "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000    33        0 111 1 0 100 0\n");
+  EXPECT_EQ(std::ranges::count(FilterSocketTable(host, {}), '\n'), 1);
+  EXPECT_EQ(FilterSocketTable("", {}), "");
+  EXPECT_EQ(FilterSocketTable("head\nshort line\n", {{1, 1}}), "head\n");
+}
+
+TEST(FilterUnixTable, GivesTheGuestsNames) {
+  const std::string_view host =
+      "Num       RefCount Protocol Flags    Type St Inode Path\n"
+      "0000000000000000: 00000002 00000000 00010000 0001 01 111 /proc/self/fd/9/a\n"
+      "0000000000000000: 00000002 00000000 00010000 0001 01 222 /run/host.sock\n"
+      "0000000000000000: 00000003 00000000 00000000 0001 03   333\n";
+  const auto name = [](std::string_view path) { return path == "/proc/self/fd/9/a" ? "/run/my.sock" : ""; };
+  EXPECT_EQ(FilterUnixTable(host, {{111, 0}, {333, 0}}, name),
+            "Num       RefCount Protocol Flags    Type St Inode Path\n"
+            "0000000000000000: 00000002 00000000 00010000 0001 01 111 /run/my.sock\n"
+            "0000000000000000: 00000003 00000000 00000000 0001 03   333\n");
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <span>
 
 #include "base/format.h"
 
@@ -16,14 +17,24 @@ namespace usl::fs {
 namespace {
 
 // Mirrored trees. Files that trigger something when read or that name the host's hardware serials are not among them.
-constexpr std::array<std::string_view, 5> kTrees = {
+constexpr std::array<std::string_view, 6> kTrees = {
     "/sys/devices/system/cpu",         "/sys/devices/system/node",
     "/sys/devices/system/clocksource", "/sys/kernel/mm/transparent_hugepage",
-    "/sys/kernel/mm/hugepages",
+    "/sys/devices/system/memory",      "/sys/kernel/mm/hugepages",
 };
 // Names left out wherever they stand: writing or polling them is all they are for.
-constexpr std::array<std::string_view, 8> kHiddenNames = {
-    "uevent", "microcode", "power", "driver", "subsystem", "firmware_node", "hotplug", "crash_notes",
+constexpr std::array<std::string_view, 11> kHiddenNames = {
+    "uevent",
+    "microcode",
+    "power",
+    "driver",
+    "subsystem",
+    "firmware_node",
+    "hotplug",
+    "crash_notes",
+    "probe",
+    "soft_offline_page",
+    "hard_offline_page",
 };
 
 // What shows of a network interface, copied from the host's.
@@ -115,6 +126,33 @@ void AddMirror(SysFs& sys, StaticDirectory& parent, std::string_view name, const
   parent.Add(name, MakeRef<MirrorDirectory>(sys, parent.ChildPath(name), host_path, sys.policy()));
 }
 
+// The devices of devfs.
+void AddCharacterDevices(StaticDirectory& classes, StaticDirectory& devices, StaticDirectory& numbers) {
+  struct Device {
+    const char* name;
+    unsigned major, minor;
+  };
+  static constexpr Device kMemory[] = {{"null", 1, 3},   {"zero", 1, 5},    {"full", 1, 7},
+                                       {"random", 1, 8}, {"urandom", 1, 9}, {"kmsg", 1, 11}};
+  static constexpr Device kTerminals[] = {{"tty", 5, 0}, {"console", 5, 1}, {"ptmx", 5, 2}};
+  const auto add = [&](const char* kind, std::span<const Device> list) {
+    const auto of_class = classes.AddDirectory(kind);
+    const auto of_kind = devices.AddDirectory(kind);
+    for (const Device& device : list) {
+      const std::string number = format("{}:{}", device.major, device.minor);
+      const auto directory = of_kind->AddDirectory(device.name);
+      directory->AddText("dev", number + "\n");
+      directory->AddText("uevent", format("MAJOR={}\nMINOR={}\nDEVNAME={}\n", device.major, device.minor, device.name));
+      directory->AddSymlink("subsystem", format("../../../../class/{}", kind));
+      if (std::string_view(device.name) == "console") directory->AddText("active", "\n");
+      of_class->AddSymlink(device.name, format("../../devices/virtual/{}/{}", kind, device.name));
+      numbers.AddSymlink(number, format("../../devices/virtual/{}/{}", kind, device.name));
+    }
+  };
+  add("mem", kMemory);
+  add("tty", kTerminals);
+}
+
 void Build(SysFs& sys, StaticDirectory& root) {
   for (const char* name : {"block", "firmware"}) root.AddDirectory(name);
   const auto bus = root.AddDirectory("bus");
@@ -124,20 +162,21 @@ void Build(SysFs& sys, StaticDirectory& root) {
     directory->AddDirectory("drivers");
   }
   const auto classes = root.AddDirectory("class");
-  for (const char* name : {"block", "dmi", "drm", "hwmon", "input", "mem", "misc", "power_supply", "thermal", "tty"}) {
+  for (const char* name : {"block", "drm", "hwmon", "input", "misc", "power_supply", "thermal"}) {
     classes->AddDirectory(name);
   }
   classes->Add("net", MakeRef<InterfaceDirectory>(sys, "/class/net", true));
   const auto dev = root.AddDirectory("dev");
   dev->AddDirectory("block");
-  dev->AddDirectory("char");
+  const auto characters = dev->AddDirectory("char");
 
   const auto devices = root.AddDirectory("devices");
   const auto system = devices->AddDirectory("system");
-  for (const char* name : {"cpu", "node", "clocksource"}) {
+  for (const char* name : {"cpu", "node", "memory", "clocksource"}) {
     AddMirror(sys, *system, name, format("/sys/devices/system/{}", name));
   }
   const auto devices_virtual = devices->AddDirectory("virtual");
+  AddCharacterDevices(*classes, *devices_virtual, *characters);
   devices_virtual->Add("net", MakeRef<InterfaceDirectory>(sys, "/devices/virtual/net", false));
 
   const auto fs = root.AddDirectory("fs");
@@ -146,7 +185,13 @@ void Build(SysFs& sys, StaticDirectory& root) {
   for (const char* name : {"address_bits", "cpu_byteorder", "fscaps"}) {
     kernel->AddHostCopy(name, format("/sys/kernel/{}", name));
   }
-  kernel->AddText("uevent_seqnum", "0\n");
+  for (const char* name : {"uevent_seqnum", "kexec_loaded", "kexec_crash_loaded", "kexec_crash_size", "profiling",
+                           "rcu_expedited", "rcu_normal"}) {
+    kernel->AddText(name, "0\n");
+  }
+  const auto cgroup = kernel->AddDirectory("cgroup");
+  cgroup->AddText("delegate", "cgroup.procs\ncgroup.threads\ncgroup.subtree_control\n");
+  cgroup->AddText("features", "\n");
   for (const char* name : {"debug", "tracing", "security", "config"}) kernel->AddDirectory(name);
   const auto memory = kernel->AddDirectory("mm");
   AddMirror(sys, *memory, "transparent_hugepage", "/sys/kernel/mm/transparent_hugepage");

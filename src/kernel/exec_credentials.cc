@@ -35,6 +35,8 @@ Result<ExecCredentials> CredentialsAfterExec(const cred::Credentials& before, co
                                              bool allow_set_id) {
   ExecCredentials result{.credentials = before};
   cred::Credentials& after = result.credentials;
+  after.keyrings.thread.reset();
+  after.keyrings.process.reset();
   if (allow_set_id) {
     if (file.mode & S_ISUID) after.euid = file.uid;
     // Without group execute permission the set-group-id bit means mandatory locking, not identity.

@@ -17,12 +17,14 @@
 #include "base/thread_annotations.h"
 #include "fs/synthetic_write.h"
 #include "kernel/ipc_registry.h"
+#include "kernel/kernel_log.h"
 #include "kernel/message_queues.h"
 #include "kernel/mount_types.h"
 #include "kernel/parking.h"
 #include "kernel/syscall_context.h"
 #include "kernel/task.h"
 #include "kernel/task_table.h"
+#include "keys/key_service.h"
 #include "platform/listener.h"
 #include "vfs/vfs.h"
 
@@ -73,6 +75,15 @@ class Kernel {
   FastPath* fast_path() { return fast_path_.get(); }
   IpcRegistry& ipc() { return ipc_; }
   MessageQueues& message_queues() { return message_queues_; }
+  keys::KeyService& keys() { return keys_; }
+  KernelLog& log() { return log_; }
+  KernelLogFiles& log_files() { return log_files_; }
+  // reboot(2)'s LINUX_REBOOT_CMD_CAD_ON: nobody can press the keys; kept and shown.
+  bool ctrl_alt_del = false;
+  // How net names AF_UNIX sockets for /proc/net/unix: the guest's name for a host's, empty for none.
+  using UnixNaming = std::function<std::string(std::string_view host_name)>;
+  void SetUnixNaming(UnixNaming naming) { unix_naming_ = std::move(naming); }
+  std::string NameUnixSocket(std::string_view host_name) const { return unix_naming_ ? unix_naming_(host_name) : ""; }
   MountTypes& mount_types() { return mount_types_; }
   // What a module above this one keeps for the life of the instance (net): a T, made from *this at the first use.
   // Callbacks that it registers stay valid as long as the kernel.
@@ -94,6 +105,12 @@ class Kernel {
   void Serve(platform::Listener listener);
   // Makes Serve return. From any thread.
   void Stop();
+  // reboot(2): Stop, and the instance ends as it was told to.
+  void Halt() {
+    halted_ = true;
+    Stop();
+  }
+  bool halted() const { return halted_; }
 
   // Parks the call in `context`; the handler then returns Reply::Answered().
   void Park(const SyscallContext& context, ParkRequest request);
@@ -130,6 +147,8 @@ class Kernel {
   std::unique_ptr<vfs::Vfs> vfs_;
   std::vector<Handler> handlers_;
   Mutex lock_;
+  bool halted_ = false;
+  keys::KeyService keys_;  // tasks hold keys: it goes after them
   std::unique_ptr<TaskTable> tasks_;
   std::unique_ptr<platform::Listener> listener_;
   std::unique_ptr<EventLoop> events_;
@@ -138,6 +157,9 @@ class Kernel {
   IpcRegistry ipc_;
   MessageQueues message_queues_;
   MountTypes mount_types_;
+  UnixNaming unix_naming_;
+  KernelLog log_;
+  KernelLogFiles log_files_{*this, log_};
   fs::WriteWatcher* write_watcher_ = nullptr;
   TraceSink* trace_ = nullptr;
   std::function<bool(const platform::Notification&)> trace_allowed_;

@@ -7,6 +7,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "fs/proc_pid.h"
+#include "fs/synthetic.h"
 #include "kernel/exec_service.h"
 #include "platform/fd_access.h"
 #include "vfs/handle_table.h"
@@ -118,7 +120,12 @@ Result<fs::ProcDescriptor> KernelProcSource::Descriptor(pid_t pid, int fd, const
   result.path = identity.path;
   // What stands for an O_PATH descriptor is not the file itself.
   if (kernel_.vfs().handles().IsPathOnly(result.object.get())) result.object.Reset();
-  if (identity.path) {
+  const auto* synthetic = dynamic_cast<const fs::SyntheticInode*>(identity.inode.get());
+  if (synthetic && synthetic->path().starts_with(fs::kNamespaceObjectPath)) {
+    // "mnt:[4026531841]": it has no place, whatever it is looked at through.
+    result.text = synthetic->path().substr(fs::kNamespaceObjectPath.size());
+    if (result.object) result.path = {};
+  } else if (identity.path) {
     result.text = PathText(identity.path, reader_root);
   } else {
     result.text = USL_TRY(platform::FdPath(result.object.get()));

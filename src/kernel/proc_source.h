@@ -25,6 +25,16 @@ class KernelProcSource final : public fs::ProcSource {
   Result<void> SetHostName(pid_t pid, std::string_view name) override;
   Result<void> SetDomainName(pid_t pid, std::string_view name) override;
   bool HasNetwork() override { return kernel_.options().network; }
+  std::vector<std::string> SysvObjects(fs::SysvKind kind) override;
+  std::string Keys(const vfs::Context& context) override;
+  std::string KeyUsers() override { return kernel_.keys().DescribeUsers(); }
+  Result<UniqueFd> OpenKernelLog(int flags) override {
+    return kernel_.log_files().Open(KernelLogFiles::Form::kSyslog, flags);
+  }
+  std::map<ino_t, uid_t> Sockets() override;
+  std::string UnixSocketName(std::string_view host_name) override { return kernel_.NameUnixSocket(host_name); }
+  std::optional<std::string> SysctlValue(std::string_view path) override;
+  void SysctlWritten(std::string_view path, std::string_view value) override;
 
  private:
   Kernel& kernel_;

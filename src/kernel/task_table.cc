@@ -115,7 +115,7 @@ Result<Ref<Task>> TaskTable::Match(pid_t tid) {
 
   const Ref<Process>& forker = state->process;
   if (forker->IsAlive() && platform::IsThreadOf(forker->pid(), tid)) {
-    Ref<Task> thread = AddTask(tid, forker, state->credentials, state->fs);
+    Ref<Task> thread = AddTask(tid, forker, cred::WithoutOwnKeyrings(state->credentials, false), state->fs);
     thread->own_descriptors = state->flags & CLONE_THREAD;
     return thread;
   }
@@ -151,7 +151,7 @@ Result<Ref<Task>> TaskTable::Match(pid_t tid) {
     fs->root_context = state->root_context;
     fs->cwd_context = state->cwd_context;
   }
-  return AddTask(tid, child, state->credentials, std::move(fs));
+  return AddTask(tid, child, cred::WithoutOwnKeyrings(state->credentials, true), std::move(fs));
 }
 
 Ref<Task> TaskTable::FindTask(pid_t tid) {
@@ -232,7 +232,7 @@ void TaskTable::Remove(Process& process) {
   for (pid_t tid : process.threads_) {
     auto task = tasks_.find(tid);
     if (task == tasks_.end() || &task->second->process() != &process) continue;
-    if (tid == process.pid()) process.last_credentials = task->second->credentials_ref();
+    if (tid == process.pid()) process.last_credentials = cred::WithoutKeyrings(task->second->credentials_ref());
     tasks_.erase(task);
   }
   process.threads_.clear();

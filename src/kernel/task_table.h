@@ -72,6 +72,8 @@ class TaskTable {
   // The guest's init (its number is what the guest sees as 1).
   const Ref<Process>& init() const { return init_; }
   pid_t ParentOf(const Process& process) const;  // as getppid(2) shows it: 1 for orphans and for init's children
+  // Lets go of the states that no fork can start from any more, with what they hold: before a quota is called full.
+  void DropUnusedStates() { SweepTokens(); }
   size_t token_count() const { return tokens_.size(); }
 
  private:

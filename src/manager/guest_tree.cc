@@ -1,8 +1,10 @@
 #include "manager/guest_tree.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -11,6 +13,7 @@
 
 #include "base/format.h"
 #include "base/log.h"
+#include "fs/cgroupfs.h"
 #include "fs/devfs.h"
 #include "fs/drvfs.h"
 #include "fs/host_view.h"
@@ -138,10 +141,12 @@ class Builder {
         Mount("/proc", fs::ProcFs::Create(synthetic_->source, synthetic_->instance), kSafe | MS_NOEXEC) &&
         Mount("/sys", fs::SysFs::Create(synthetic_->instance, inputs_.options.network),
               kSafe | MS_NOEXEC | MS_RDONLY) &&
+        MountOn("/sys/fs/cgroup", fs::CgroupFs::Create(synthetic_->source, synthetic_->instance), kSafe | MS_NOEXEC) &&
         MountTemporary("/dev", 0755, MS_NOSUID);
     if (!mounted) return false;
     const GuestView view = View();
     fs::RegisterDevices(view.vfs.devices(), *synthetic_->devpts);
+    RegisterKernelLog();
     const auto dev = view.vfs.Walk(view.Context(), {view.root, "/dev"}, 0);
     if (!dev) return Fail("cannot reach /dev", dev.error());
     if (auto filled = fs::PopulateDev(view.vfs, view.Context(), *dev); !filled) {
@@ -150,6 +155,20 @@ class Builder {
     return Mount("/dev/pts", synthetic_->devpts, MS_NOSUID | MS_NOEXEC) && MountTemporary("/dev/shm", 01777, kSafe) &&
            MountTemporary("/tmp", 01777, kSafe) && MountTemporary("/run", 0755, kSafe) &&
            View().MakeDirectories("/run/lock").has_value();
+  }
+
+  void RegisterKernelLog() {
+    const auto open_log = [this_kernel = &kernel_](const vfs::Path&, int flags,
+                                                   const vfs::Context& context) -> Result<UniqueFd> {
+      const bool reads = (flags & O_ACCMODE) != O_WRONLY;
+      if (reads && this_kernel->log().restricted && !context.credentials.Has(CAP_SYSLOG)) return usl::Fail(EPERM);
+      return this_kernel->log_files().Open(kernel::KernelLogFiles::Form::kKmsg, flags);
+    };
+    kernel_.vfs().devices().Register(S_IFCHR, makedev(fs::kMemoryMajor, fs::kKernelLogMinor), open_log);
+    const fs::ProcSource::Uts names = synthetic_->source.UtsNames(0);
+    constexpr unsigned kNotice = 5, kInformation = 6;
+    kernel_.log().Add(kNotice, format("Linux version {} (usl@usl) {}", names.release, names.version));
+    kernel_.log().Add(kInformation, format("usl: instance {} starts", inputs_.host_name));
   }
 
   bool MountVolumes() {

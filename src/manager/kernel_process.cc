@@ -242,6 +242,11 @@ class KernelProcess {
       kernel_->Stop();
     });
     kernel_->Serve(std::move(launched_->listener));
+    if (kernel_->halted()) {
+      // Now, and not when the supervisor does it: without a kernel their calls would go on with ENOSYS.
+      platform::KillDescendants();
+      _exit(kHalted);
+    }
     if (supervisor_gone) {
       // Nobody else is left to do it.
       platform::KillDescendants();

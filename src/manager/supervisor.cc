@@ -160,6 +160,7 @@ class Supervisor {
     const bool kernel_failed = !WIFEXITED(*kernel_status_) || WEXITSTATUS(*kernel_status_) != 0;
     // What a session without a kernel process came to (its calls fail with ENOSYS) says nothing about the command, and
     // init may report it before the kernel's own end is seen here.
+    if (WIFEXITED(*kernel_status_) && WEXITSTATUS(*kernel_status_) == kHalted) return 0;
     if (session_status_ && !kernel_failed) {
       return WIFSIGNALED(*session_status_) ? 128 + WTERMSIG(*session_status_) : WEXITSTATUS(*session_status_);
     }

@@ -21,6 +21,9 @@ inline constexpr uint32_t kMainSession = 1;
 inline constexpr char kStatusStarted = 'S';   // the session was handed to init
 inline constexpr char kStatusReported = 'R';  // it gave up and has told the user why
 
+// The kernel process's exit status when a guest ended the instance by reboot(2); that of usl is 0 then.
+inline constexpr int kHalted = 3;
+
 struct SupervisorInputs {
   pid_t kernel = 0;
   UniqueFd control;            // SOCK_SEQPACKET to the guest's init

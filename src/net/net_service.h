@@ -19,6 +19,8 @@ class NetService {
   static NetService& Of(kernel::Kernel& kernel) { return kernel.Extension<NetService>(); }
 
   kernel::Kernel& kernel() const { return kernel_; }
+  // The guest's name of a socket that the host knows by this path, as /proc/net/unix shows names; empty for none.
+  std::string GuestNameOf(std::string_view host_name) const;
   // EIO and the like: the private directory for names could not be made.
   Result<UnixNames*> names();
   IdentityTokens& tokens() { return tokens_; }

@@ -167,6 +167,17 @@ void AppendAnswers(std::string_view messages, uint32_t port, std::vector<std::st
   if (!datagram.empty()) answers.push_back(std::move(datagram));
 }
 
+std::vector<std::string> AnswerDiagnosticRequest(std::string_view request, const NetlinkRequester& requester) {
+  std::vector<std::string> answers;
+  while (auto message = TakeMessage(request)) {
+    const nlmsghdr header = HeaderOf(*message);
+    if (!(header.nlmsg_flags & NLM_F_REQUEST)) continue;
+    const int error = header.nlmsg_type < NLMSG_MIN_TYPE ? 0 : ENOENT;
+    if (error != 0 || (header.nlmsg_flags & NLM_F_ACK)) answers.push_back(ErrorMessage(*message, error, requester));
+  }
+  return answers;
+}
+
 std::vector<std::string> AnswerRouteRequest(std::string_view request, const NetlinkRequester& requester) {
   std::vector<std::string> answers;
   while (auto message = TakeMessage(request)) AnswerMessage(*message, requester, answers);

@@ -19,6 +19,8 @@ struct NetlinkRequester {
 // `request` is one datagram of a guest, of any content: messages that are cut short end it, as in the host. Returns the
 // datagrams to answer with, none larger than what the smallest usual buffer holds unless a single message is.
 std::vector<std::string> AnswerRouteRequest(std::string_view request, const NetlinkRequester& requester);
+// The same for NETLINK_SOCK_DIAG (sock_diag(7)): what a kernel without it says (ENOENT); ss(8) then reads /proc/net.
+std::vector<std::string> AnswerDiagnosticRequest(std::string_view request, const NetlinkRequester& requester);
 
 // Splits `messages` (whole netlink messages) into datagrams and sets their port. Anything malformed is dropped.
 void AppendAnswers(std::string_view messages, uint32_t port, std::vector<std::string>& answers);

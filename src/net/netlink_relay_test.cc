@@ -57,6 +57,14 @@ TEST(NetlinkRelayTest, RelaysADump) {
   }
 }
 
+TEST(NetlinkRelayTest, DiagnosticsAnswerAsAKernelWithoutThem) {
+  constexpr uint16_t kByFamily = 20;  // SOCK_DIAG_BY_FAMILY
+  EXPECT_EQ(ErrorOf(AnswerDiagnosticRequest(Request(kByFamily, NLM_F_REQUEST | NLM_F_DUMP, 7), kRequester)), -ENOENT);
+  EXPECT_EQ(ErrorOf(AnswerDiagnosticRequest(Request(NLMSG_NOOP, NLM_F_REQUEST | NLM_F_ACK, 7), kRequester)), 0);
+  EXPECT_TRUE(AnswerDiagnosticRequest(Request(kByFamily, 0, 7), kRequester).empty());
+  EXPECT_TRUE(AnswerDiagnosticRequest("short", kRequester).empty());
+}
+
 TEST(NetlinkRelayTest, NothingIsChanged) {
   for (const uint16_t type : {RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_DELROUTE}) {
     EXPECT_EQ(ErrorOf(AnswerRouteRequest(Request(type, NLM_F_REQUEST | NLM_F_ACK, 1), kRequester)), -EPERM) << type;

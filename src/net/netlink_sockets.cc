@@ -73,14 +73,14 @@ Result<void> NetlinkSocket::Send(std::string_view datagram, const SocketAddress&
   }
   if (datagram.size() > kMaxDatagram) return Fail(EMSGSIZE);
   // Uevents and the like only come from the kernel.
-  if (protocol_ != NETLINK_ROUTE) return Fail(ECONNREFUSED);
+  if (protocol_ == NETLINK_KOBJECT_UEVENT) return Fail(ECONNREFUSED);
   if (port_ == 0) port_ = owner_.FreePort(protocol_, pid);
   Answer(datagram);
   return {};
 }
 
 void NetlinkSocket::Answer(std::string_view datagram) {
-  if (protocol_ != NETLINK_ROUTE) return;
+  if (protocol_ == NETLINK_KOBJECT_UEVENT) return;
   if (port_ == 0) port_ = owner_.FreePort(protocol_, creator_);
   const NetlinkRequester requester{
       .port = port_,
@@ -88,7 +88,9 @@ void NetlinkSocket::Answer(std::string_view datagram) {
       .short_acks = options_[NETLINK_CAP_ACK] != 0,
       .network = owner_.kernel_.options().network,
   };
-  for (std::string& answer : AnswerRouteRequest(datagram, requester)) Deliver(std::move(answer));
+  auto answers = protocol_ == NETLINK_ROUTE ? AnswerRouteRequest(datagram, requester)
+                                            : AnswerDiagnosticRequest(datagram, requester);
+  for (std::string& answer : answers) Deliver(std::move(answer));
 }
 
 void NetlinkSocket::Deliver(std::string datagram) {
@@ -145,7 +147,8 @@ Result<UniqueFd> NetlinkSockets::Create(int type, int protocol, pid_t creator) {
   const int flags = type & (SOCK_CLOEXEC | SOCK_NONBLOCK);
   type &= ~(SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (type != SOCK_RAW && type != SOCK_DGRAM) return Fail(ESOCKTNOSUPPORT);
-  if (protocol != NETLINK_ROUTE && protocol != NETLINK_KOBJECT_UEVENT) return Fail(EPROTONOSUPPORT);
+  const bool known = protocol == NETLINK_ROUTE || protocol == NETLINK_KOBJECT_UEVENT || protocol == NETLINK_SOCK_DIAG;
+  if (!known) return Fail(EPROTONOSUPPORT);
   // Seqpacket: keeps datagrams apart, and unlike a datagram pair it tells when the other end is closed.
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | (flags & SOCK_NONBLOCK), 0, ends) < 0) return FailErrno();

@@ -9,6 +9,7 @@
 #include <linux/fs.h>
 #include <linux/in.h>
 #include <linux/in6.h>
+#include <linux/nsfs.h>
 #include <linux/prctl.h>
 #include <linux/random.h>
 #include <linux/sockios.h>
@@ -243,8 +244,9 @@ std::vector<uint32_t> NativeIoctlRequests() {
 
 // Owners (a pid in memory), controlling terminals, and file flags, which work on a read-only fd.
 std::vector<uint32_t> ServedIoctlRequests() {
-  return {FIOASYNC,          TIOCSCTTY,         TIOCGPTPEER, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR,
-          FS_IOC_FSSETXATTR, FS_IOC_GETVERSION, FIOSETOWN,   SIOCSPGRP,       FIOGETOWN,       SIOCGPGRP};
+  return {FIOASYNC,          TIOCSCTTY,         TIOCGPTPEER,   FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR,
+          FS_IOC_FSSETXATTR, FS_IOC_GETVERSION, FIOSETOWN,     SIOCSPGRP,       FIOGETOWN,       SIOCGPGRP,
+          NS_GET_USERNS,     NS_GET_PARENT,     NS_GET_NSTYPE, NS_GET_OWNER_UID};
 }
 
 std::vector<uint32_t> NativePrctlOptions() {

@@ -288,6 +288,7 @@ TEST(Filter, FcntlAndIoctlAreAllowLists) {
   EXPECT_EQ(Answer(SYS_ioctl, {0, 0x8902}), kNotify);            // SIOCSPGRP
   EXPECT_EQ(Answer(SYS_ioctl, {0, 0x8912}), kNotify);            // SIOCGIFCONF
   EXPECT_EQ(Answer(SYS_ioctl, {0, 0x40086602}), kNotify);        // FS_IOC_SETFLAGS
+  EXPECT_EQ(Answer(SYS_ioctl, {0, 0xb701}), kNotify);            // NS_GET_USERNS
   EXPECT_EQ(Answer(SYS_ioctl, {0, 0x50009401}), Error(ENOTTY));  // BTRFS_IOC_SNAP_CREATE
   EXPECT_EQ(Answer(SYS_ioctl, {0, 0x40082102}), Error(ENOTTY));  // SECCOMP_IOCTL_NOTIF_ID_VALID
 }

@@ -3,10 +3,17 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/nsfs.h>
 #include <linux/sockios.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include <string_view>
+#include <utility>
+
+#include "fs/proc_pid.h"
+#include "fs/synthetic.h"
 #include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
 #include "syscalls/owner.h"
@@ -52,6 +59,23 @@ Result<Reply> OpenTerminalPeer(SyscallContext& context, const UniqueFd& fd) {
   return Reply::Donate(std::move(peer), (flags & O_CLOEXEC) != 0);
 }
 
+// ioctl_ns(2) on /proc/PID/ns/*: what owns them and what is around them is outside of what a guest may see.
+Result<Reply> AskNamespace(SyscallContext& context, uint32_t request) {
+  const auto opened = USL_TRY(context.IdentifyFd(context.IntArg(0)));
+  const auto* inode = dynamic_cast<const fs::SyntheticInode*>(opened.identity.inode.get());
+  if (!inode || !inode->path().starts_with(fs::kNamespaceObjectPath)) return Fail(ENOTTY);
+  if (request == NS_GET_USERNS || request == NS_GET_PARENT) return Fail(EPERM);
+  if (request != NS_GET_NSTYPE) return Fail(EINVAL);  // the owner of a user namespace, which these are not
+  static constexpr std::pair<std::string_view, int> kTypes[] = {
+      {"cgroup:", CLONE_NEWCGROUP}, {"ipc:", CLONE_NEWIPC}, {"mnt:", CLONE_NEWNS},    {"net:", CLONE_NEWNET},
+      {"pid:", CLONE_NEWPID},       {"time:", 0x80},        {"user:", CLONE_NEWUSER}, {"uts:", CLONE_NEWUTS}};
+  const std::string_view name = std::string_view(inode->path()).substr(fs::kNamespaceObjectPath.size());
+  for (const auto& [prefix, type] : kTypes) {
+    if (name.starts_with(prefix)) return type;
+  }
+  return Fail(ENOTTY);
+}
+
 }  // namespace
 
 Result<Reply> sys_ioctl(SyscallContext& context) {
@@ -69,6 +93,10 @@ Result<Reply> sys_ioctl(SyscallContext& context) {
     // capability.
     case TIOCSCTTY: return Reply::ContinueByRegisters();
     case TIOCGPTPEER: return OpenTerminalPeer(context, fd);
+    case NS_GET_USERNS:
+    case NS_GET_PARENT:
+    case NS_GET_NSTYPE:
+    case NS_GET_OWNER_UID: return AskNamespace(context, request);
     // File flags (chattr(1)) and project ids: as on a file system that has none. The host's would be set even through a
     // read-only descriptor.
     case FS_IOC_GETFLAGS:

@@ -209,11 +209,12 @@ Result<Reply> sys_reboot(SyscallContext& context) {
   }
   switch (context.UintArg(2)) {
     case kCadOn:
-    case kCadOff: return 0;
+    case kCadOff: context.kernel().ctrl_alt_del = context.UintArg(2) == kCadOn; return 0;
     case kHalt:
     case kPowerOff:
     case kRestart:
-    case kRestart2: context.kernel().Stop(); return 0;
+    // It never returns: everything of the instance is killed.
+    case kRestart2: context.kernel().Halt(); return Reply::Answered();
     default: return Fail(EINVAL);
   }
 }

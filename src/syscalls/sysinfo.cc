@@ -12,12 +12,6 @@
 namespace usl::syscalls {
 namespace {
 
-// Actions of syslog(2).
-constexpr int kSyslogRead = 2;
-constexpr int kSyslogReadAll = 3;
-constexpr int kSyslogSizeUnread = 9;
-constexpr int kSyslogSizeBuffer = 10;
-
 Result<void> SyncFileSystem(vfs::FileSystem& file_system) {
   // It opens a BlockingScope of its own, over which the file system must live.
   const Ref<vfs::FileSystem> held(&file_system);
@@ -32,24 +26,6 @@ Result<Reply> sys_sysinfo(SyscallContext& context) {
   const auto processes = context.kernel().tasks().List().size();
   info.procs = static_cast<unsigned short>(std::min<size_t>(processes, 0xffff));
   USL_TRY_VOID(context.CopyOut(0, info));
-  return 0;
-}
-
-Result<Reply> sys_syslog(SyscallContext& context) {
-  // The host's messages are not the guest's, and the instance has none of its own: an empty log.
-  const int action = context.IntArg(0);
-  if (action < 0 || action > kSyslogSizeBuffer) return Fail(EINVAL);
-  const bool anybody = action == kSyslogReadAll || action == kSyslogSizeBuffer;
-  if (!anybody) USL_TRY_VOID(RequireCapability(context, CAP_SYSLOG));
-  if (action >= kSyslogRead && action <= kSyslogReadAll + 1) {
-    if (context.AddressArg(1).is_null() || context.IntArg(2) < 0) return Fail(EINVAL);
-  }
-  if (action == kSyslogRead && context.IntArg(2) > 0) {
-    // There will never be a message: wait until a signal ends it.
-    context.kernel().Park(context, {.attempt = [](int) { return std::nullopt; }});
-    return Reply::Answered();
-  }
-  static_assert(kSyslogSizeUnread < kSyslogSizeBuffer);
   return 0;
 }
 

@@ -214,7 +214,13 @@ Result<void> PathWalker::FollowMagicLink(const Path& link) {
   UniqueFd object = USL_TRY(link.inode()->Follow(context_, target));
   if (!target.dentry) {
     if (!object) return Fail(ENOENT);
-    target = vfs_.NativeObject(std::move(object), context_.credentials);
+    // A namespace is procfs' own, though it has no name there.
+    target = vfs_.Identify(object.get()).path;
+    if (target.dentry) {
+      reopen_ = std::move(object);
+    } else {
+      target = vfs_.NativeObject(std::move(object), context_.credentials);
+    }
   } else {
     reopen_ = std::move(object);
   }

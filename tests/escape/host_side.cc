@@ -228,6 +228,8 @@ void AddIpcState(const Lines& facts, Lines* state) {
   mq_getattr(posix_queue, &attributes);
   (*state)["mq"] = posix_queue < 0 ? "gone" : std::to_string(attributes.mq_curmsgs);
   mq_close(posix_queue);
+  (*state)["made_key"] =
+      syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_USER_KEYRING, "user", "usl-escape-made", 0) < 0 ? "none" : "there";
   (*state)["posix_shm"] = FileState(facts.at("posix_shm"));
 }
 

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "attack.h"
 
 namespace escape {
@@ -74,6 +76,29 @@ Outcome Neighbours() {
   return found.empty() ? Held("nobody") : Escaped("there are" + found);
 }
 ESCAPE_ATTACK(Neighbours, "proc.neighbours", kEscapes, "view");
+
+// The host's sockets, by the ports and names of the host side.
+Outcome SocketTables() {
+  char tcp[16], udp[16];
+  snprintf(tcp, sizeof tcp, ":%04lX ", FactNumber("tcp_port"));
+  snprintf(udp, sizeof udp, ":%04lX ", FactNumber("udp_port"));
+  const std::pair<const char*, std::string> wanted[] = {{"tcp", tcp},
+                                                        {"udp", udp},
+                                                        {"unix", Fact("unix_path")},
+                                                        {"unix", Fact("unix_abstract")},
+                                                        {"unix", Fact("unix_datagram")}};
+  for (const auto& [table, text] : wanted) {
+    for (const char* directory : {"/proc/net/", "/proc/1/net/", "/proc/thread-self/net/"}) {
+      const int fd = open((std::string(directory) + table).c_str(), O_RDONLY);
+      if (fd < 0) continue;
+      const std::string content = ReadAll(fd);
+      close(fd);
+      if (content.find(text) != std::string::npos) return Escaped(std::string(directory) + table + " shows " + text);
+    }
+  }
+  return Held("the tables do not show them");
+}
+ESCAPE_ATTACK(SocketTables, "proc.socket_tables", kEscapes, "view");
 
 Outcome DescriptorDirectories() {
   EnterWorkDirectory();
