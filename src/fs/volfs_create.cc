@@ -180,12 +180,18 @@ Result<void> VolInode::Link(std::string_view name, vfs::Inode& target_inode) {
     destination = {work->fd(), temporary.c_str()};
   }
   Resolved from = USL_TRY(target.Resolve());
+  // Before the name is there: after a crash a count that is too high only keeps the file, one too low would lose it.
+  USL_TRY_VOID(target.CountLinks(+1));
   int done = from.place.IsFd() ? ::linkat(AT_FDCWD, FdPath(from.place.fd).c_str(), destination.fd, destination.name,
                                           AT_SYMLINK_FOLLOW)
                                : ::linkat(from.place.fd, from.place.name, destination.fd, destination.name, 0);
-  if (done < 0) return FailErrno();
-  if (over_whiteout) USL_TRY_VOID(Publish(temporary, name, false));
-  USL_TRY_VOID(target.CountLinks(+1));
+  Result<void> linked = done < 0 ? FailErrno() : Result<void>{};
+  if (linked && over_whiteout) linked = Publish(temporary, name, false);
+  if (!linked) {
+    if (over_whiteout) ::unlinkat(destination.fd, destination.name, 0);
+    USL_TRY_VOID(target.CountLinks(-1));
+    return linked;
+  }
   target.pinned_.Reset();
   target.AddPlace(*this, name);
   if (!target.registered_) target.Register();
@@ -237,8 +243,8 @@ Result<void> VolInode::Unlink(std::string_view name, vfs::Inode& victim_inode) {
   bool lower_has = USL_TRY(LowerHas(name));
   // The index's name of the file would go unnoticed: links are counted before the name goes.
   bool counted = victim.record_ && victim.record_->links;
-  bool in_memory = volfs_.upper()->store().KeepsUserXattrs() && victim.layer_ == volfs_.upper();
-  bool is_last = in_memory && USL_TRY(victim.GetAttributes()).nlink <= 1;
+  bool is_told = volfs_.upper()->store().WantsRemovals() && victim.layer_ == volfs_.upper();
+  bool is_last = is_told && USL_TRY(victim.GetAttributes()).nlink <= 1;
   USL_TRY_VOID(RemoveUpperName(name, lower_has));
   if (counted) USL_TRY_VOID(victim.CountLinks(-1));
   ListingChanged(name);

@@ -208,8 +208,8 @@ Result<void> VolInode::MoveHost(VolInode& source, const HostPlace& from, const H
     target = nullptr;
   }
   bool counted = target && target->record_ && target->record_->links;
-  bool in_memory = target && volfs_.upper()->store().KeepsUserXattrs();
-  bool is_last = in_memory && USL_TRY(target->GetAttributes()).nlink <= 1;
+  bool is_told = target && volfs_.upper()->store().WantsRemovals();
+  bool is_last = is_told && (target->IsDirectory() || USL_TRY(target->GetAttributes()).nlink <= 1);
   bool over_whiteout = USL_TRY(IsWhiteoutAt(to));
   if (old_lower) USL_TRY_VOID(Annotate());
   if (old_lower && !target) {
@@ -220,8 +220,16 @@ Result<void> VolInode::MoveHost(VolInode& source, const HostPlace& from, const H
     USL_TRY_VOID(RenameHost(from, to, RENAME_EXCHANGE));
     if (::unlinkat(from.fd, from.name, 0) < 0) return FailErrno();
   } else {
-    USL_TRY_VOID(RenameHost(from, to, 0));
-    if (old_lower) USL_TRY_VOID(volfs_.LinkWhiteout(from));
+    // Made beforehand: once the file has moved nothing may fail for want of space.
+    Ref<OpenDirectory> work = old_lower ? USL_TRY(volfs_.Work()) : nullptr;
+    std::string temporary = old_lower ? volfs_.TemporaryName() : std::string();
+    HostPlace whiteout{old_lower ? work->fd() : -1, temporary.c_str()};
+    if (old_lower) USL_TRY_VOID(volfs_.LinkWhiteout(whiteout));
+    if (auto moved = RenameHost(from, to, 0); !moved) {
+      if (old_lower) ::unlinkat(whiteout.fd, whiteout.name, 0);
+      return moved;
+    }
+    if (old_lower) USL_TRY_VOID(RenameHost(whiteout, from, 0));
   }
   if (counted) USL_TRY_VOID(target->CountLinks(-1));
   if (is_last) volfs_.upper()->store().Removed(target->key_);

@@ -70,6 +70,18 @@ class ScratchTest : public ::testing::Test {
     std::filesystem::create_directories(Path(name));
     return Path(name);
   }
+  // USL_TEST_SIDECAR=1 runs the tests on trees with a sidecar, wherever they are.
+  static bool UsesSidecar() { return std::getenv("USL_TEST_SIDECAR") != nullptr; }
+  std::string MakeTree(const std::string& name) {
+    std::string path = MakeHostDirectory(name);
+    if (UsesSidecar() && !std::filesystem::exists(path + "/.usl")) {
+      std::filesystem::create_directory(path + "/.usl");
+      std::ofstream(path + "/.usl/sidecar").flush();
+    }
+    return path;
+  }
+  // Has the host file a record in an attribute of its own?
+  bool HasRecord(const std::string& name) { return ::getxattr(Path(name).c_str(), "user.usl", nullptr, 0) >= 0; }
   void WriteHost(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
   static std::string ReadHost(const std::string& path) {
     std::ifstream in(path);
