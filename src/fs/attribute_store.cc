@@ -53,11 +53,15 @@ Result<void> XattrStore::OpenOverflow(RecordLog::Access access) {
   if (!root_) return Fail(ENOSPC);
   UniqueFd directory = USL_TRY(OpenHost({root_.get(), ".usl"}, O_PATH | O_DIRECTORY | O_NOFOLLOW));
   RecordLog::Condition condition;
-  // Its keys are in the files' attributes and copied with them, so it may have been made for another tree.
-  overflow_ = USL_TRY(RecordLog::Open(directory.get(), kOverflowName, access, 0, &condition));
-  for (uint64_t id : overflow_->Keys()) {
-    by_number_[USL_TRY(overflow_->Get(id)).stamp.handle] = id;
+  struct stat root;
+  if (::fstat(root_.get(), &root) < 0) return FailErrno();
+  auto log = RecordLog::Open(directory.get(), kOverflowName, access, root.st_ino, &condition);
+  if (!log && log.error().code() == EXDEV) {
+    // Its keys are in the files' attributes and are copied with them.
+    is_copy_ = true;
+    log = RecordLog::Open(directory.get(), kOverflowName, access, 0, &condition);
   }
+  overflow_ = USL_TRY(std::move(log));
   return {};
 }
 
@@ -76,7 +80,7 @@ Result<std::vector<std::byte>> XattrStore::ReadOverflow(uint64_t id) {
   return std::move(record->data);
 }
 
-Result<std::unique_ptr<AttributeRecord>> XattrStore::Load(const HostPlace& place, const HostKey&) {
+Result<std::unique_ptr<AttributeRecord>> XattrStore::Load(const HostPlace& place, const HostKey& key) {
   auto value = GetHostXattr(place, kName);
   if (!value) {
     int code = value.error().code();
@@ -86,6 +90,7 @@ Result<std::unique_ptr<AttributeRecord>> XattrStore::Load(const HostPlace& place
   }
   auto record = DecodeRecord(*value);
   if (record && record->overflow) {
+    if (key.device == device_) by_number_[key.ino] = record->overflow;
     auto data = ReadOverflow(record->overflow);
     record = data ? DecodeRecord(*data, kMaxLargeRecordSize) : Fail(data.error());
     if (record && record->overflow) record = Fail(EIO);
@@ -138,15 +143,23 @@ void XattrStore::DropOverflow(const HostKey& key) {
   if (key.device != device_) return;
   auto found = by_number_.find(key.ino);
   if (found == by_number_.end()) return;
-  overflow_->Drop(found->second);
+  uint64_t id = found->second;
   by_number_.erase(found);
+  // Another file may name it too, when somebody copied files in the tree on the host.
+  auto record = overflow_ && !is_copy_ ? overflow_->Get(id) : Fail(ENOENT);
+  if (record && record->stamp.handle == key.ino) overflow_->Drop(id);
+}
+
+void XattrStore::Created(const HostKey& key) {
+  if (key.device == device_) by_number_.erase(key.ino);
 }
 
 void XattrStore::Removed(const HostKey& key) {
   if (key.device != device_) return;
   auto found = by_number_.find(key.ino);
   if (found == by_number_.end()) return;
-  if (auto record = overflow_->Get(found->second)) removed_.Add(found->second, std::move(record->data));
+  if (auto record = overflow_ ? overflow_->Get(found->second) : Fail(ENOENT))
+    removed_.Add(found->second, std::move(record->data));
   DropOverflow(key);
 }
 

@@ -68,6 +68,7 @@ class XattrStore final : public AttributeStore {
 
   Result<std::unique_ptr<AttributeRecord>> Load(const HostPlace& place, const HostKey& key) override;
   Result<void> Save(const HostPlace& place, const HostKey& key, const AttributeRecord& record) override;
+  void Created(const HostKey& key) override;
   void Removed(const HostKey& key) override;
   bool WantsRemovals() const override { return !by_number_.empty(); }
 
@@ -81,7 +82,9 @@ class XattrStore final : public AttributeStore {
   UniqueFd root_;
   dev_t device_ = 0;  // of the tree: numbers of what is mounted in it may be the same
   std::unique_ptr<RecordLog> overflow_;
-  std::unordered_map<uint64_t, uint64_t> by_number_;  // inode number to id
+  // The overflow file was copied with the tree: whose a record was is not known any more, so none is dropped.
+  bool is_copy_ = false;
+  std::unordered_map<uint64_t, uint64_t> by_number_;  // inode number to id, of the files that were looked at
   RemovedRecords<std::vector<std::byte>> removed_;
 };
 

@@ -195,6 +195,31 @@ TEST_F(LayerTest, HardLinksStayOneFileAcrossACopyUp) {
   EXPECT_EQ(ReadHost(Path("lower/a")), "lower a");
 }
 
+TEST_F(LayerTest, HardLinksAreCountedAcrossARestart) {
+  ASSERT_EQ(::link(Path("lower/d/y").c_str(), Path("lower/d/y2").c_str()), 0);
+  vfs::AttributeChange change;
+  change.uid = 77;
+  {
+    auto fs = Open();
+    ASSERT_THAT(Get(fs, "d/y")->SetAttributes(change), Succeeds());
+    ASSERT_THAT(fs->root()->Link("third", *Get(fs, "d/y2")), Succeeds());
+  }
+  {
+    auto fs = Open();
+    ASSERT_THAT(Get(fs, "d")->Unlink("y", *Get(fs, "d/y")), Succeeds());
+    EXPECT_EQ(Get(fs, "third")->GetAttributes()->nlink, 2u);
+    EXPECT_EQ(Get(fs, "d/y2")->GetAttributes()->nlink, 2u);
+  }
+  {
+    auto fs = Open();
+    ASSERT_THAT(fs->root()->Unlink("third", *Get(fs, "third")), Succeeds());
+    EXPECT_EQ(Get(fs, "d/y2")->GetAttributes()->uid, 77u);
+    EXPECT_EQ(Get(fs, "d/y2")->GetAttributes()->nlink, 1u);
+    ASSERT_THAT(Get(fs, "d")->Unlink("y2", *Get(fs, "d/y2")), Succeeds());
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(Path("upper/.usl/index")));
+}
+
 TEST_F(LayerTest, RenamesOfLowerThings) {
   {
     auto fs = Open();

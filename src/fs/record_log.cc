@@ -208,6 +208,7 @@ Result<void> RecordLog::Start() {
 }
 
 Result<void> RecordLog::ReadHeader(Condition& condition) {
+  const bool is_known = tree_ != 0;
   Window window(fd_.get());
   auto header = USL_TRY(window.At(0, kHeaderSize));
   if (header.size() < sizeof kMagic + 4 || std::memcmp(header.data(), kMagic, sizeof kMagic) != 0) {
@@ -226,7 +227,9 @@ Result<void> RecordLog::ReadHeader(Condition& condition) {
     return {};
   }
   salt_ = Take<uint64_t>(&header[16]);
-  condition.foreign = tree_ && (Take<uint64_t>(&header[24]) != tree_ || Take<uint64_t>(&header[32]) != status.st_ino);
+  uint64_t made_for = Take<uint64_t>(&header[24]);
+  if (!tree_) tree_ = made_for;
+  condition.foreign = is_known && (made_for != tree_ || Take<uint64_t>(&header[32]) != status.st_ino);
   return {};
 }
 

@@ -8,10 +8,7 @@ namespace {
 
 class SidecarTest : public ScratchTest {
  protected:
-  SidecarTest() {
-    MakeHostDirectory("root/.usl");
-    WriteHost(Path("root/.usl/sidecar"), "");
-  }
+  SidecarTest() { MakeSidecar(MakeHostDirectory("root")); }
   Result<Ref<VolFs>> Open(const std::string& name = "root") {
     VolFsOptions options;
     options.upper = LayerOptions{.path = Path(name)};

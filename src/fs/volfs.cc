@@ -243,6 +243,33 @@ Result<void> VolFs::LinkWhiteout(const HostPlace& destination) {
   return Fail(EMLINK);
 }
 
+Result<void> VolFs::ReplaceWhiteout(const HostPlace& directory, const HostPlace& whiteout) {
+  auto exchanged = RenameHost(directory, whiteout, RENAME_EXCHANGE);
+  if (exchanged) {
+    ::unlinkat(directory.fd, directory.name, 0);
+    return {};
+  }
+  // NFS and others cannot exchange: for an instant the name shows what is below.
+  if (exchanged.error().code() != EINVAL) return exchanged;
+  if (::unlinkat(whiteout.fd, whiteout.name, 0) < 0) return FailErrno();
+  return RenameHost(directory, whiteout, 0);
+}
+
+Result<void> VolFs::MoveLeavingWhiteout(const HostPlace& from, const HostPlace& to, bool over_whiteout,
+                                        bool is_directory) {
+  // A whiteout waits at the new name, where nothing shows anyway, and changes places with the file.
+  if (!over_whiteout) USL_TRY_VOID(LinkWhiteout(to));
+  auto exchanged = RenameHost(from, to, RENAME_EXCHANGE);
+  if (exchanged || exchanged.error().code() != EINVAL) return exchanged;
+  if (is_directory && ::unlinkat(to.fd, to.name, 0) < 0) return FailErrno();
+  Ref<OpenDirectory> work = USL_TRY(Work());
+  std::string temporary = TemporaryName();
+  HostPlace whiteout{work->fd(), temporary.c_str()};
+  USL_TRY_VOID(LinkWhiteout(whiteout));
+  USL_TRY_VOID(RenameHost(from, to, 0));
+  return RenameHost(whiteout, from, 0);
+}
+
 uint64_t VolFs::Number(const HostKey& key) {
   auto found = std::ranges::find(devices_, key.device);
   if (found == devices_.end()) found = devices_.insert(devices_.end(), key.device);

@@ -98,6 +98,10 @@ class VolFs : public vfs::FileSystem {
   std::string TemporaryName();
   // A whiteout in the work directory, to be linked or renamed to its place. Returns its name there.
   Result<void> LinkWhiteout(const HostPlace& destination);
+  // Moves a directory to a name where a whiteout is, and the whiteout away.
+  Result<void> ReplaceWhiteout(const HostPlace& directory, const HostPlace& whiteout);
+  // Moves a file to a name, and a whiteout that may be there already to the file's.
+  Result<void> MoveLeavingWhiteout(const HostPlace& from, const HostPlace& to, bool over_whiteout, bool is_directory);
   Result<void> Step();
   bool crashed_ = false;  // by the hook
 
@@ -116,6 +120,8 @@ class VolFs : public vfs::FileSystem {
   // none (and `make` is false).
   Result<Ref<OpenDirectory>> Index(bool make);
   std::string IndexName(const HostKey& lower_key) { return format("{:x}", Number(lower_key)); }
+  // The name in the index of an upper file whose record has a link count of its own; empty when it is not there.
+  Result<std::string> FindIndexName(const HostKey& key, uint64_t origin);
   // The copied-up inode of such a lower file, or null.
   Result<Ref<VolInode>> FindIndexed(const HostKey& lower_key);
   // The inode of a found name: a known one, or a new one.

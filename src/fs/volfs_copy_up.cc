@@ -228,6 +228,21 @@ Result<Ref<OpenDirectory>> VolFs::Index(bool make) {
   return cache_.Get(*index_);
 }
 
+Result<std::string> VolFs::FindIndexName(const HostKey& key, uint64_t origin) {
+  Ref<OpenDirectory> index = USL_TRY(Index(false));
+  if (!index) return std::string();
+  std::string name = format("{:x}", origin);
+  auto status = Stat({index->fd(), name.c_str()});
+  if (status && KeyOf(*status) == key) return name;
+  // Copied up from a file that was a copy itself: the number that the guest sees is an older one's.
+  name.clear();
+  USL_TRY_VOID(ForEachEntry(index->fd(), [&](const char* entry, uint64_t ino, unsigned char) {
+    if (ino == key.ino) name = entry;
+    return name.empty();
+  }));
+  return name;
+}
+
 Result<Ref<VolInode>> VolFs::FindIndexed(const HostKey& lower_key) {
   Ref<OpenDirectory> index = USL_TRY(Index(false));
   if (!index) return Ref<VolInode>();

@@ -151,9 +151,7 @@ Result<void> VolInode::Publish(const std::string& temporary, std::string_view na
   auto moved = RenameHost(from, to, RENAME_NOREPLACE);
   if (moved || moved.error().code() != EEXIST || !USL_TRY(IsWhiteoutAt(to))) return moved;
   if (!is_directory) return RenameHost(from, to, 0);
-  USL_TRY_VOID(RenameHost(from, to, RENAME_EXCHANGE));
-  ::unlinkat(work->fd(), temporary.c_str(), 0);
-  return {};
+  return volfs_.ReplaceWhiteout(from, to);
 }
 
 Result<void> VolInode::Link(std::string_view name, vfs::Inode& target_inode) {
@@ -201,6 +199,8 @@ Result<void> VolInode::Link(std::string_view name, vfs::Inode& target_inode) {
 
 Result<void> VolInode::CountLinks(int difference) {
   if (!record_ || !record_->links) return {};
+  // The index has lost it: the host's count is all there is.
+  if (index_name_.empty()) return {};
   AttributeRecord record = *record_;
   record.links = static_cast<uint32_t>(static_cast<int>(record.links) + difference);
   // The last name is gone: only the index still holds the file.

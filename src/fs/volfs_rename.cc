@@ -60,7 +60,14 @@ Result<void> VolInode::RemoveDirectory(std::string_view name, vfs::Inode& victim
     if (lower_has) {
       USL_TRY_VOID(Annotate());
       USL_TRY_VOID(volfs_.LinkWhiteout(moved));
-      USL_TRY_VOID(RenameHost(moved, place, RENAME_EXCHANGE));
+      if (auto exchanged = RenameHost(moved, place, RENAME_EXCHANGE); !exchanged) {
+        if (exchanged.error().code() != EINVAL) return exchanged;
+        // NFS and others cannot exchange.
+        std::string away = volfs_.TemporaryName();
+        USL_TRY_VOID(RenameHost(place, {work->fd(), away.c_str()}, 0));
+        USL_TRY_VOID(RenameHost(moved, place, 0));
+        temporary = away;
+      }
     } else {
       USL_TRY_VOID(RenameHost(place, moved, RENAME_NOREPLACE));
     }
@@ -213,12 +220,9 @@ Result<void> VolInode::MoveHost(VolInode& source, const HostPlace& from, const H
   bool over_whiteout = USL_TRY(IsWhiteoutAt(to));
   if (old_lower) USL_TRY_VOID(Annotate());
   if (old_lower && !target) {
-    // A whiteout waits at the new name, where nothing shows anyway, and changes places with the file.
-    if (!over_whiteout) USL_TRY_VOID(volfs_.LinkWhiteout(to));
-    USL_TRY_VOID(RenameHost(from, to, RENAME_EXCHANGE));
+    USL_TRY_VOID(volfs_.MoveLeavingWhiteout(from, to, over_whiteout, source.IsDirectory()));
   } else if (over_whiteout && source.IsDirectory()) {
-    USL_TRY_VOID(RenameHost(from, to, RENAME_EXCHANGE));
-    if (::unlinkat(from.fd, from.name, 0) < 0) return FailErrno();
+    USL_TRY_VOID(volfs_.ReplaceWhiteout(from, to));
   } else {
     // Made beforehand: once the file has moved nothing may fail for want of space.
     Ref<OpenDirectory> work = old_lower ? USL_TRY(volfs_.Work()) : nullptr;

@@ -60,6 +60,8 @@ class ScratchTest : public ::testing::Test {
     const char* base = std::getenv("TMPDIR");
     std::string text = std::string(base ? base : "/tmp") + "/usl-fs-XXXXXX";
     if (::mkdtemp(text.data())) scratch_ = text;
+    // As on NFS, which knows no flags of renameat2(2).
+    if (std::getenv("USL_TEST_PLAIN_RENAME")) PretendPlainRename(true);
   }
   ~ScratchTest() override {
     std::error_code error;
@@ -74,11 +76,11 @@ class ScratchTest : public ::testing::Test {
   static bool UsesSidecar() { return std::getenv("USL_TEST_SIDECAR") != nullptr; }
   std::string MakeTree(const std::string& name) {
     std::string path = MakeHostDirectory(name);
-    if (UsesSidecar() && !std::filesystem::exists(path + "/.usl")) {
-      std::filesystem::create_directory(path + "/.usl");
-      std::ofstream(path + "/.usl/sidecar").flush();
-    }
+    if (UsesSidecar()) MakeSidecar(path);
     return path;
+  }
+  static void MakeSidecar(const std::string& tree) {
+    if (::mkdir((tree + "/.usl").c_str(), 0700) == 0) std::ofstream(tree + "/.usl/sidecar").flush();
   }
   // Has the host file a record in an attribute of its own?
   bool HasRecord(const std::string& name) { return ::getxattr(Path(name).c_str(), "user.usl", nullptr, 0) >= 0; }
