@@ -114,11 +114,15 @@ class Crash(UslTest):
 
     @staticmethod
     def kernel_of(supervisor):
-        with open(f"/proc/{supervisor}/task/{supervisor}/children", encoding="ascii") as file:
-            for child in file.read().split():
-                with open(f"/proc/{child}/comm", encoding="ascii") as comm:
-                    if comm.read().strip() == "usl-kernel":
-                        return int(child)
+        # By all processes: the list of children may skip one while a sibling ends.
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                    comm, rest = file.read().split("(", 1)[1].rsplit(")", 1)
+            except OSError:
+                continue
+            if comm == "usl-kernel" and int(rest.split()[1]) == supervisor:
+                return int(name)
         return None
 
     def run_and_kill(self, command, progress, done):
@@ -140,7 +144,7 @@ class Crash(UslTest):
             kernel = self.kernel_of(process.pid)
             if kernel is None:
                 errors.seek(0)
-                self.fail(f"seed {self.seed}: there is no kernel process\n{errors.read()}")
+                self.fail(f"seed {self.seed}: there is no kernel process; usl's status: {process.poll()}\n{errors.read()}")
             os.kill(kernel, signal.SIGKILL)
             # Not by communicate(): it does not know of what is in the buffer of stdout.
             for line in process.stdout:
