@@ -60,7 +60,7 @@ CommandLine::CommandLine()
   parser.set_version_flag("--version", "usl " USL_VERSION);
   parser.set_help_flag("-h,--help", "Print what there is and exit");
   parser.option_defaults()->always_capture_default(false);
-  commands = {AddRun(parser),        AddTrace(parser), AddDoctor(parser),
+  commands = {AddRun(parser),        AddTrace(parser), AddDoctor(parser), AddFsck(parser),
               AddCompletion(parser), AddHelp(parser),  AddVersion(parser)};
 }
 
@@ -88,7 +88,8 @@ int Main(const std::vector<std::string>& arguments) {
   } catch (const CLI::Success& success) {  // --help, --version
     return line.parser.exit(success);
   } catch (const CLI::ParseError& error) {
-    return Refuse(command ? *command->app : line.parser, error.what());
+    const int status = Refuse(command ? *command->app : line.parser, error.what());
+    return command && command->usage_status ? command->usage_status : status;
   }
   if (!command) return Refuse(line.parser, "no command was given");
   return command->action(rest);

@@ -13,11 +13,14 @@ struct Command {
   // Runs it and returns the exit status. `rest` is what stands behind the options of a command that takes another one.
   std::function<int(const std::vector<std::string>& rest)> action;
   bool takes_command = false;
+  // The exit status for words that the parser refuses; 0: USL's own (125).
+  int usage_status = 0;
 };
 
 Command AddRun(CLI::App& parser);
 Command AddTrace(CLI::App& parser);
 Command AddDoctor(CLI::App& parser);
+Command AddFsck(CLI::App& parser);
 Command AddCompletion(CLI::App& parser);
 Command AddHelp(CLI::App& parser);
 Command AddVersion(CLI::App& parser);

@@ -25,6 +25,8 @@ enum Tag : uint16_t {
   kXattr = 8,
   kLinks = 9,
   kRedirect = 10,
+  kXattrMore = 11,
+  kOverflow = 12,
   kOptional = 0x8000,
 };
 
@@ -102,6 +104,14 @@ bool TakeXattr(std::span<const std::byte> data, AttributeRecord& record) {
   std::string name(reinterpret_cast<const char*>(data.data()) + 1, name_length);
   if (!IsXattrName(name) || record.FindXattr(name)) return false;
   record.PutXattr(name, data.subspan(1 + name_length));
+  return record.xattrs.back().second.size() <= XATTR_SIZE_MAX;
+}
+
+// An entry holds 65535 bytes; a value that is longer goes on in the next one.
+bool TakeMore(std::span<const std::byte> data, AttributeRecord& record) {
+  std::vector<std::byte>& value = record.xattrs.back().second;
+  if (data.empty() || value.size() + data.size() > XATTR_SIZE_MAX) return false;
+  value.insert(value.end(), data.begin(), data.end());
   return true;
 }
 
@@ -111,7 +121,8 @@ bool TakeRedirect(std::span<const std::byte> data, AttributeRecord& record) {
   return IsRedirect(record.redirect);
 }
 
-bool TakeEntry(uint16_t tag, std::span<const std::byte> data, uint32_t& seen, AttributeRecord& record) {
+bool TakeEntry(uint16_t tag, uint16_t previous, std::span<const std::byte> data, uint32_t& seen,
+               AttributeRecord& record) {
   uint32_t number = 0;
   switch (tag) {
     case kUid:
@@ -132,12 +143,41 @@ bool TakeEntry(uint16_t tag, std::span<const std::byte> data, uint32_t& seen, At
     case kLinks: return Take(data, seen, tag, record.links);
     case kFlags: return Take(data, seen, tag, record.flags) && !(record.flags & ~AttributeRecord::kKnownFlags);
     case kXattr: return TakeXattr(data, record);
+    case kXattrMore: return (previous == kXattr || previous == kXattrMore) && TakeMore(data, record);
     case kRedirect: return TakeRedirect(data, record);
+    case kOverflow: return Take(data, seen, tag, record.overflow) && record.overflow != 0;
     default:
       if (!(tag & kOptional)) return false;
       record.unknown.emplace_back(tag, std::vector<std::byte>(data.begin(), data.end()));
       return true;
   }
+}
+
+// Takes the entries up to the first that is wrong, or with `lenient` all that are well-formed. False when one is wrong.
+bool TakeEntries(std::span<const std::byte> data, bool lenient, AttributeRecord& record) {
+  bool good = true;
+  uint32_t seen = 0;
+  uint16_t previous = 0;
+  while (!data.empty()) {
+    if (data.size() < 4) return false;
+    uint16_t tag = GetInteger<uint16_t>(data);
+    size_t length = GetInteger<uint16_t>(data.subspan(2));
+    data = data.subspan(4);
+    if (length > data.size()) return false;
+    // A refused entry may have been half taken.
+    AttributeRecord before = lenient ? record : AttributeRecord{};
+    if (!TakeEntry(tag, previous, data.first(length), seen, record)) {
+      if (!lenient) return false;
+      good = false;
+      record = std::move(before);
+      // A part of a value is not the value.
+      if (tag == kXattrMore && (previous == kXattr || previous == kXattrMore)) record.xattrs.pop_back();
+      tag = 0;
+    }
+    previous = tag;
+    data = data.subspan(length);
+  }
+  return good;
 }
 
 }  // namespace
@@ -171,32 +211,41 @@ std::vector<std::byte> EncodeRecord(const AttributeRecord& record) {
   if (record.origin) PutEntry<uint64_t>(out, kOrigin, record.origin);
   if (record.links) PutEntry<uint32_t>(out, kLinks, record.links);
   if (record.flags) PutEntry<uint32_t>(out, kFlags, record.flags);
+  if (record.overflow) PutEntry<uint64_t>(out, kOverflow, record.overflow);
   if (!record.redirect.empty()) PutBytes(out, kRedirect, std::as_bytes(std::span(record.redirect)));
   for (const auto& [name, value] : record.xattrs) {
     std::vector<std::byte> entry{static_cast<std::byte>(name.size())};
     auto bytes = std::as_bytes(std::span(name));
     entry.insert(entry.end(), bytes.begin(), bytes.end());
     entry.insert(entry.end(), value.begin(), value.end());
-    PutBytes(out, kXattr, entry);
+    std::span<const std::byte> rest(entry);
+    for (uint16_t tag = kXattr; tag == kXattr || !rest.empty(); tag = kXattrMore) {
+      size_t length = std::min<size_t>(rest.size(), UINT16_MAX);
+      PutBytes(out, tag, rest.first(length));
+      rest = rest.subspan(length);
+    }
   }
   for (const auto& [tag, value] : record.unknown) PutBytes(out, tag, value);
   return out;
 }
 
-Result<AttributeRecord> DecodeRecord(std::span<const std::byte> data) {
-  if (data.size() < 2 || data.size() > kMaxRecordSize || data[0] != kMagic || data[1] != kVersion) return Fail(EIO);
+Result<AttributeRecord> DecodeRecord(std::span<const std::byte> data, size_t limit) {
+  if (data.size() < 2 || data.size() > limit || data[0] != kMagic || data[1] != kVersion) return Fail(EIO);
   AttributeRecord record;
-  uint32_t seen = 0;
-  data = data.subspan(2);
-  while (!data.empty()) {
-    if (data.size() < 4) return Fail(EIO);
-    uint16_t tag = GetInteger<uint16_t>(data);
-    size_t length = GetInteger<uint16_t>(data.subspan(2));
-    data = data.subspan(4);
-    if (length > data.size() || !TakeEntry(tag, data.first(length), seen, record)) return Fail(EIO);
-    data = data.subspan(length);
-  }
+  if (!TakeEntries(data.subspan(2), false, record)) return Fail(EIO);
   return record;
+}
+
+RecordReport InspectRecord(std::span<const std::byte> data, size_t limit) {
+  RecordReport report;
+  if (data.size() < 2 || data.size() > limit || data[0] != kMagic) return report;
+  report.version = static_cast<unsigned>(data[1]);
+  if (data[1] != kVersion) {
+    report.state = RecordReport::State::kOtherVersion;
+  } else if (TakeEntries(data.subspan(2), true, report.salvaged)) {
+    report.state = RecordReport::State::kGood;
+  }
+  return report;
 }
 
 }  // namespace usl::fs

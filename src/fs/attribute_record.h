@@ -30,7 +30,8 @@ struct AttributeRecord {
   uint64_t origin = 0;           // inode number of the lower file that this one was copied from, or 0
   uint32_t links = 0;            // the guest's link count of a copied-up file with several names, or 0: the host's
   uint32_t flags = 0;
-  std::string redirect;  // directories: where their content lies in the lower layers, "a/b/c"
+  uint64_t overflow = 0;  // the record proper is in `.usl/overflow` under this number (AttributeStore's business), or 0
+  std::string redirect;   // directories: where their content lies in the lower layers, "a/b/c"
   // security.*, trusted.*, system.posix_acl_* by full name (and user.* in MemoryStore).
   std::vector<std::pair<std::string, std::vector<std::byte>>> xattrs;
   // Entries of a later version that may be ignored: kept as they are when the record is rewritten.
@@ -45,12 +46,23 @@ struct AttributeRecord {
   friend bool operator==(const AttributeRecord&, const AttributeRecord&) = default;
 };
 
-// The most that Decode accepts: the kernel's own limit of an attribute's size.
+// The most that an extended attribute of the host holds: the kernel's own limit.
 inline constexpr size_t kMaxRecordSize = 65536;
+// The most that a record elsewhere (sidecar, overflow) may have.
+inline constexpr size_t kMaxLargeRecordSize = 1 << 20;
 
 std::vector<std::byte> EncodeRecord(const AttributeRecord& record);
-// EIO for anything that is not a well-formed record of a version known here. The input is hostile: every length, value
-// and combination is checked.
-Result<AttributeRecord> DecodeRecord(std::span<const std::byte> data);
+// EIO for anything that is not a well-formed record of a version known here, or longer than `limit`. The input is
+// hostile: every length, value and combination is checked.
+Result<AttributeRecord> DecodeRecord(std::span<const std::byte> data, size_t limit = kMaxRecordSize);
+
+// A look at a record that Decode may refuse, for those who repair trees.
+struct RecordReport {
+  enum class State { kGood, kOtherVersion, kDamaged };
+  State state = State::kDamaged;
+  unsigned version = 0;
+  AttributeRecord salvaged;  // what is well-formed of it: all of a good one, nothing of another version
+};
+RecordReport InspectRecord(std::span<const std::byte> data, size_t limit = kMaxRecordSize);
 
 }  // namespace usl::fs

@@ -33,6 +33,40 @@ TEST(AttributeRecord, SurvivesARoundTrip) {
   EXPECT_EQ(*decoded, record);
 }
 
+TEST(AttributeRecord, LongValuesGoOnInFurtherEntries) {
+  AttributeRecord record;
+  record.PutXattr("user.long", std::vector<std::byte>(65536, std::byte{1}));
+  record.PutXattr("trusted.almost", std::vector<std::byte>(65535 - 1 - 14, std::byte{2}));
+  record.PutXattr("user.short", std::vector<std::byte>(3, std::byte{3}));
+  record.overflow = 0x1122334455667788;
+  auto data = EncodeRecord(record);
+  EXPECT_FALSE(DecodeRecord(data)) << "too long for an extended attribute";
+  auto decoded = DecodeRecord(data, kMaxLargeRecordSize);
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(*decoded, record);
+}
+
+TEST(AttributeRecord, WhatIsSoundOfADamagedOneIsSaved) {
+  auto data = EncodeRecord(FullRecord());
+  EXPECT_EQ(InspectRecord(data).state, RecordReport::State::kGood);
+  EXPECT_EQ(InspectRecord(data).salvaged, FullRecord());
+  data[2 + 8 + 8 + 4 + 2] = std::byte{0xFF};  // an impossible mode
+  auto report = InspectRecord(data);
+  EXPECT_EQ(report.state, RecordReport::State::kDamaged);
+  AttributeRecord expected = FullRecord();
+  expected.mode.reset();
+  EXPECT_EQ(report.salvaged, expected);
+  data.resize(data.size() - 1);  // cut off in the last entry
+  expected.unknown.clear();
+  EXPECT_EQ(InspectRecord(data).salvaged, expected);
+  data[1] = std::byte{9};
+  report = InspectRecord(data);
+  EXPECT_EQ(report.state, RecordReport::State::kOtherVersion);
+  EXPECT_EQ(report.version, 9u);
+  EXPECT_TRUE(report.salvaged.IsDefault());
+  EXPECT_EQ(InspectRecord({}).state, RecordReport::State::kDamaged);
+}
+
 TEST(AttributeRecord, OfADefaultFileIsEmpty) {
   EXPECT_TRUE(AttributeRecord{}.IsDefault());
   EXPECT_EQ(EncodeRecord({}).size(), 2u);

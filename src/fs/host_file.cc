@@ -30,6 +30,7 @@ struct XattrArgs {  // struct xattr_args of linux/xattr.h (6.13)
 std::atomic<bool> g_has_xattrat{true};
 std::atomic<bool> g_has_openat2{true};
 std::atomic<bool> g_has_fchmodat2{true};
+std::atomic<bool> g_plain_rename{false};
 
 bool IsMissing(int error) {
   return error == ENOSYS;
@@ -155,8 +156,20 @@ Result<void> ChangeHostTimes(const HostPlace& place, const timespec times[2]) {
 }
 
 Result<void> RenameHost(const HostPlace& from, const HostPlace& to, unsigned flags) {
-  if (::syscall(SYS_renameat2, from.fd, from.name, to.fd, to.name, flags) < 0) return FailErrno();
+  bool is_plain = flags && g_plain_rename.load(std::memory_order_relaxed);
+  if (!is_plain && ::syscall(SYS_renameat2, from.fd, from.name, to.fd, to.name, flags) == 0) return {};
+  int code = is_plain ? EINVAL : errno;
+  if (flags != RENAME_NOREPLACE || code != EINVAL) return Fail(code);
+  // A directory may not go below itself: that is EINVAL too, and the plain call says it again.
+  auto found = Stat(to);
+  if (found) return Fail(EEXIST);
+  if (found.error().code() != ENOENT) return Fail(found.error());
+  if (::renameat(from.fd, from.name, to.fd, to.name) < 0) return FailErrno();
   return {};
+}
+
+void PretendPlainRename(bool plain) {
+  g_plain_rename = plain;
 }
 
 Result<std::string> ReadHostLink(const HostPlace& place) {

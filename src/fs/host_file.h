@@ -73,8 +73,11 @@ Result<UniqueFd> CreateHost(const HostPlace& place, int flags, mode_t mode);
 Result<void> ChangeHostMode(const HostPlace& place, mode_t mode);
 // utimensat(2); `times` as there.
 Result<void> ChangeHostTimes(const HostPlace& place, const timespec times[2]);
-// renameat2(2).
+// renameat2(2). RENAME_NOREPLACE works on file systems that do not have it (NFS) too, as far as nobody else makes the
+// name meanwhile; EINVAL for RENAME_EXCHANGE there.
 Result<void> RenameHost(const HostPlace& from, const HostPlace& to, unsigned flags);
+// Test hook: as if no file system had renameat2(2)'s flags.
+void PretendPlainRename(bool plain);
 // readlinkat(2), whole.
 Result<std::string> ReadHostLink(const HostPlace& place);
 // Everything from the start of a small file (a symlink's target, a record); EFBIG beyond `limit`.

@@ -1,13 +1,13 @@
 #include "fs/volfs.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "base/blocking.h"
 #include "base/log.h"
+#include "fs/sidecar_store.h"
 #include "fs/volfs_inode.h"
 #include "fs/volfs_list.h"
 
@@ -21,6 +21,15 @@ constexpr size_t kKeptLists = 16;
 Result<UniqueFd> OpenPrivate(int parent, const char* name) {
   if (::mkdirat(parent, name, 0700) < 0 && errno != EEXIST) return FailErrno();
   return OpenHost({parent, name}, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+}
+
+Result<std::unique_ptr<AttributeStore>> OpenXattrs(int root, const std::string& path) {
+  auto store = XattrStore::Open(root, RecordLog::Access::kWrite);
+  if (store) return std::move(*store);
+  Log(LogLevel::kError, "cannot use \"{}/.usl/overflow\" (errno {}): {}", path, store.error().code(),
+      store.error().code() == EPROTONOSUPPORT ? "it is of a newer version; use a newer usl"
+                                              : "`usl fsck --repair` saves what is readable");
+  return Fail(store.error());
 }
 
 }  // namespace
@@ -42,32 +51,55 @@ Result<Ref<VolFs>> VolFs::Open(VolFsOptions options) {
 }
 
 Result<std::unique_ptr<AttributeStore>> VolFs::MakeStore(const LayerOptions& layer, bool is_upper) {
+  using enum RecordLog::Access;
   if (is_upper && options_.memory_attributes) return std::make_unique<MemoryStore>();
   bool uses_records = layer.owners == Owners::kRecord || (layer.owners == Owners::kMapped && layer.metadata);
-  if (!is_upper || !uses_records) return std::make_unique<XattrStore>();
+  if (!uses_records) return std::make_unique<XattrStore>();
   UniqueFd fd(::open(layer.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return FailErrno();
+  // A directory of the host's own gets no private directory of ours.
+  if (!options_.live) {
+    USL_TRY_VOID(CheckFormat(layer.path));
+    if (SidecarStore::Exists(fd.get())) return USL_TRY(SidecarStore::Open(fd.get(), is_upper ? kWrite : kRead));
+  }
+  if (!is_upper) return USL_TRY(XattrStore::Open(fd.get(), kRead));
   auto probe = XattrStore::Probe(fd.get());
-  if (probe) return std::make_unique<XattrStore>();
+  if (probe && options_.live) return std::make_unique<XattrStore>();
+  if (probe) return OpenXattrs(fd.get(), layer.path);
   if (probe.error().code() != EOPNOTSUPP) return Fail(probe.error());
   if (options_.volatile_tree) return std::make_unique<MemoryStore>();
+  if (!options_.live && SidecarStore::HasLastingNumbers(fd.get())) {
+    return USL_TRY(SidecarStore::Open(fd.get(), kWrite));
+  }
   Log(LogLevel::kError,
-      "cannot use \"{}\": its file system has no user extended attributes; move it to one that has (ext4, xfs, btrfs)",
+      "cannot use \"{}\": its file system has no user extended attributes and no lasting inode numbers; move it to "
+      "another one (ext4, xfs, btrfs, NFS)",
       layer.path);
   return Fail(EOPNOTSUPP);
 }
 
-Result<void> VolFs::LockUpper() {
-  lock_ = UniqueFd(::open(options_.upper->path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!lock_) return FailErrno();
-  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) return {};
-  if (errno == EWOULDBLOCK) {
-    Log(LogLevel::kError, "\"{}\" is in use by another usl instance; stop that one first", options_.upper->path);
-    return Fail(EBUSY);
+Result<void> VolFs::CheckFormat(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return FailErrno();
+  auto found = ReadTreeFormat(fd.get());
+  if (found && *found <= kTreeFormat) return {};
+  if (found) {
+    Log(LogLevel::kError, "\"{}\" is a tree of format {}, and this usl knows those up to {}: use a newer usl", path,
+        *found, kTreeFormat);
+    return Fail(EPROTONOSUPPORT);
   }
-  // Some network file systems lock no directories.
-  Log(LogLevel::kWarning, "cannot lock \"{}\" (errno {}): do not use it from a second instance", options_.upper->path,
-      errno);
+  Log(LogLevel::kError, "cannot read \"{}/.usl/format\" (errno {}); see `usl fsck`", path, found.error().code());
+  return Fail(found.error());
+}
+
+Result<void> VolFs::LockUpper() {
+  std::string why;
+  auto lock = TreeLock::Take(options_.upper->path, &why);
+  if (!lock) {
+    Log(LogLevel::kError, "{}", why);
+    return Fail(lock.error());
+  }
+  lock_ = std::move(*lock);
   return {};
 }
 
@@ -102,7 +134,7 @@ Result<void> VolFs::OpenTrees() {
   }
   found.entry = USL_TRY(found.layer->ProbePlace({found.layer->root_fd(), ""}));
   // A new upper tree over lower layers: its root looks as theirs does.
-  bool fresh = has_upper_ && IsLayered() && !Stat({layers_.front()->root_fd(), kPrivate});
+  bool fresh = has_upper_ && IsLayered() && ::faccessat(layers_.front()->root_fd(), ".usl/work", F_OK, 0) < 0;
   for (const auto& layer : layers_) found.stack.push_back(layer->root());
   root_ = MakeRef<VolInode>(*this, std::move(found), nullptr, "");
   root_->Register();
@@ -153,8 +185,9 @@ std::string VolFs::TemporaryName() {
 }
 
 Result<void> VolFs::Step() {
-  if (fail_at_step > 0 && --fail_at_step == 0) return Fail(EIO);
-  return {};
+  if (fail_at_step <= 0 || --fail_at_step > 0) return {};
+  crashed_ = fail_as_crash;
+  return Fail(fail_errno);
 }
 
 namespace {
@@ -177,8 +210,7 @@ void RemoveLeftover(int directory, const char* name, int depth) {
 }  // namespace
 
 Result<void> VolFs::EmptyWork() {
-  struct stat status;
-  if (::fstatat(upper()->root_fd(), kPrivate, &status, AT_SYMLINK_NOFOLLOW) < 0) return {};
+  if (::faccessat(upper()->root_fd(), ".usl/work", F_OK, 0) < 0) return {};
   Ref<OpenDirectory> work = USL_TRY(Work());
   std::vector<std::string> names;
   USL_TRY_VOID(ForEachEntry(work->fd(), [&](const char* name, uint64_t, unsigned char) {
@@ -209,6 +241,33 @@ Result<void> VolFs::LinkWhiteout(const HostPlace& destination) {
     whiteout_name_.clear();
   }
   return Fail(EMLINK);
+}
+
+Result<void> VolFs::ReplaceWhiteout(const HostPlace& directory, const HostPlace& whiteout) {
+  auto exchanged = RenameHost(directory, whiteout, RENAME_EXCHANGE);
+  if (exchanged) {
+    ::unlinkat(directory.fd, directory.name, 0);
+    return {};
+  }
+  // NFS and others cannot exchange: for an instant the name shows what is below.
+  if (exchanged.error().code() != EINVAL) return exchanged;
+  if (::unlinkat(whiteout.fd, whiteout.name, 0) < 0) return FailErrno();
+  return RenameHost(directory, whiteout, 0);
+}
+
+Result<void> VolFs::MoveLeavingWhiteout(const HostPlace& from, const HostPlace& to, bool over_whiteout,
+                                        bool is_directory) {
+  // A whiteout waits at the new name, where nothing shows anyway, and changes places with the file.
+  if (!over_whiteout) USL_TRY_VOID(LinkWhiteout(to));
+  auto exchanged = RenameHost(from, to, RENAME_EXCHANGE);
+  if (exchanged || exchanged.error().code() != EINVAL) return exchanged;
+  if (is_directory && ::unlinkat(to.fd, to.name, 0) < 0) return FailErrno();
+  Ref<OpenDirectory> work = USL_TRY(Work());
+  std::string temporary = TemporaryName();
+  HostPlace whiteout{work->fd(), temporary.c_str()};
+  USL_TRY_VOID(LinkWhiteout(whiteout));
+  USL_TRY_VOID(RenameHost(from, to, 0));
+  return RenameHost(whiteout, from, 0);
 }
 
 uint64_t VolFs::Number(const HostKey& key) {

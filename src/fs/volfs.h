@@ -17,6 +17,7 @@
 #include "base/format.h"
 #include "fs/directory_cache.h"
 #include "fs/layer.h"
+#include "fs/tree_lock.h"
 #include "vfs/file_system.h"
 
 namespace usl::fs {
@@ -51,8 +52,9 @@ struct FoundName {
 
 class VolFs : public vfs::FileSystem {
  public:
-  // Opens (and locks) the trees. EBUSY when another kernel owns the upper one, EOPNOTSUPP when its file system has no
-  // user attributes, else the errors of open(2); each with a log line that says what to do.
+  // Opens (and locks) the trees. EBUSY when another kernel owns the upper one, EOPNOTSUPP when its file system has
+  // neither user attributes nor lasting inode numbers, EPROTONOSUPPORT for a tree of a newer format, EIO or EXDEV when
+  // its sidecar is damaged or another tree's, else the errors of open(2); each with a log line that says what to do.
   static Result<Ref<VolFs>> Open(VolFsOptions options);
   ~VolFs() override;
 
@@ -70,9 +72,11 @@ class VolFs : public vfs::FileSystem {
   size_t inode_count() const { return inodes_.size(); }
   size_t open_directory_count() const { return cache_.size(); }
 
-  // Test hook: the number of the host step at which the next copy-up fails with EIO, as if the kernel died there; 0 =
-  // none.
+  // Test hooks: the number of the host step at which the next copy-up fails (0: none), and whether it is left as if the
+  // kernel died there, or fails with this errno.
   int fail_at_step = 0;
+  bool fail_as_crash = true;
+  int fail_errno = EIO;
 
  protected:
   explicit VolFs(VolFsOptions options);
@@ -87,13 +91,19 @@ class VolFs : public vfs::FileSystem {
 
   Result<std::unique_ptr<AttributeStore>> MakeStore(const LayerOptions& layer, bool is_upper);
   Result<void> LockUpper();
+  Result<void> CheckFormat(const std::string& path);
   Result<void> EmptyWork();
   // The private directory for what is being made, `.usl/work` in the upper.
   Result<Ref<OpenDirectory>> Work();
   std::string TemporaryName();
   // A whiteout in the work directory, to be linked or renamed to its place. Returns its name there.
   Result<void> LinkWhiteout(const HostPlace& destination);
+  // Moves a directory to a name where a whiteout is, and the whiteout away.
+  Result<void> ReplaceWhiteout(const HostPlace& directory, const HostPlace& whiteout);
+  // Moves a file to a name, and a whiteout that may be there already to the file's.
+  Result<void> MoveLeavingWhiteout(const HostPlace& from, const HostPlace& to, bool over_whiteout, bool is_directory);
   Result<void> Step();
+  bool crashed_ = false;  // by the hook
 
   // The inode number that the guest sees for a host file: the host's, made unique over several host devices.
   uint64_t Number(const HostKey& key);
@@ -110,6 +120,8 @@ class VolFs : public vfs::FileSystem {
   // none (and `make` is false).
   Result<Ref<OpenDirectory>> Index(bool make);
   std::string IndexName(const HostKey& lower_key) { return format("{:x}", Number(lower_key)); }
+  // The name in the index of an upper file whose record has a link count of its own; empty when it is not there.
+  Result<std::string> FindIndexName(const HostKey& key, uint64_t origin);
   // The copied-up inode of such a lower file, or null.
   Result<Ref<VolInode>> FindIndexed(const HostKey& lower_key);
   // The inode of a found name: a known one, or a new one.
@@ -128,7 +140,7 @@ class VolFs : public vfs::FileSystem {
   DirectoryCache cache_;
   std::vector<std::unique_ptr<Layer>> layers_;  // topmost first; the upper is the front
   bool has_upper_ = false;
-  UniqueFd lock_;
+  TreeLock lock_;
   Ref<HostDirectory> work_;
   Ref<HostDirectory> index_;
   bool index_missing_ = false;

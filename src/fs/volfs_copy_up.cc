@@ -55,7 +55,7 @@ Result<void> VolInode::CopyUpOne(bool with_data) {
   auto done = CopyUpInto(from, status, temporary, with_data);
   if (done) done = PublishCopy(temporary, status);
   // A failure that stands for a crash leaves things as a crash would.
-  if (!done && volfs_.fail_at_step >= 0) ::unlinkat(work->fd(), temporary.c_str(), IsDirectory() ? AT_REMOVEDIR : 0);
+  if (!done && !volfs_.crashed_) ::unlinkat(work->fd(), temporary.c_str(), IsDirectory() ? AT_REMOVEDIR : 0);
   return done;
 }
 
@@ -159,6 +159,19 @@ Result<void> VolInode::CopyUserXattrs(const HostPlace& from, const HostPlace& to
   return {};
 }
 
+// Gives the finished copy its name. Whatever fails, fails before that.
+Result<HostEntry> VolInode::PlaceCopy(const HostPlace& made) {
+  USL_TRY_VOID(volfs_.Step());
+  Ref<OpenDirectory> open = USL_TRY(volfs_.cache_.Get(*place_.parent->UpperDirectory()));
+  HostEntry entry = USL_TRY(volfs_.upper()->ProbePlace(made));
+  struct statx directory = USL_TRY(Stat({open->fd(), ""}));
+  USL_TRY_VOID(RenameHost(made, {open->fd(), place_.name.c_str()}, RENAME_NOREPLACE));
+  // The directory's times are to stay what they were: nothing has changed for the guest.
+  timespec times[2] = {TimeOf(directory.stx_atime), TimeOf(directory.stx_mtime)};
+  (void)ChangeHostTimes({open->fd(), ""}, times);
+  return entry;
+}
+
 Result<void> VolInode::PublishCopy(const std::string& temporary, const struct statx& status) {
   VolInode& parent = *place_.parent;
   Ref<OpenDirectory> work = USL_TRY(volfs_.Work());
@@ -177,14 +190,13 @@ Result<void> VolInode::PublishCopy(const std::string& temporary, const struct st
     index_name = volfs_.IndexName(key_);
     if (::linkat(made.fd, made.name, index->fd(), index_name.c_str(), 0) < 0) return FailErrno();
   }
-  USL_TRY_VOID(volfs_.Step());
-  Ref<OpenDirectory> open = USL_TRY(volfs_.cache_.Get(*parent.UpperDirectory()));
-  HostEntry entry = USL_TRY(volfs_.upper()->ProbePlace(made));
-  // The directory's times are to stay what they were: nothing has changed for the guest.
-  struct statx directory = USL_TRY(Stat({open->fd(), ""}));
-  USL_TRY_VOID(RenameHost(made, {open->fd(), place_.name.c_str()}, RENAME_NOREPLACE));
-  timespec times[2] = {TimeOf(directory.stx_atime), TimeOf(directory.stx_mtime)};
-  USL_TRY_VOID(ChangeHostTimes({open->fd(), ""}, times));
+  auto placed = PlaceCopy(made);
+  if (!placed) {
+    // Its other names must not find a copy that this one does not have.
+    if (is_indexed && !volfs_.crashed_) ::unlinkat(USL_TRY(volfs_.Index(true))->fd(), index_name.c_str(), 0);
+    return Fail(placed.error());
+  }
+  HostEntry entry = *std::move(placed);
 
   Unregister();
   lower_key_ = key_;
@@ -215,6 +227,21 @@ Result<Ref<OpenDirectory>> VolFs::Index(bool make) {
     index_missing_ = false;
   }
   return cache_.Get(*index_);
+}
+
+Result<std::string> VolFs::FindIndexName(const HostKey& key, uint64_t origin) {
+  Ref<OpenDirectory> index = USL_TRY(Index(false));
+  if (!index) return std::string();
+  std::string name = format("{:x}", origin);
+  auto status = Stat({index->fd(), name.c_str()});
+  if (status && KeyOf(*status) == key) return name;
+  // Copied up from a file that was a copy itself: the number that the guest sees is an older one's.
+  name.clear();
+  USL_TRY_VOID(ForEachEntry(index->fd(), [&](const char* entry, uint64_t ino, unsigned char) {
+    if (ino == key.ino) name = entry;
+    return name.empty();
+  }));
+  return name;
 }
 
 Result<Ref<VolInode>> VolFs::FindIndexed(const HostKey& lower_key) {

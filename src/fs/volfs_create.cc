@@ -152,9 +152,7 @@ Result<void> VolInode::Publish(const std::string& temporary, std::string_view na
   auto moved = RenameHost(from, to, RENAME_NOREPLACE);
   if (moved || moved.error().code() != EEXIST || !USL_TRY(IsWhiteoutAt(to))) return moved;
   if (!is_directory) return RenameHost(from, to, 0);
-  USL_TRY_VOID(RenameHost(from, to, RENAME_EXCHANGE));
-  ::unlinkat(work->fd(), temporary.c_str(), 0);
-  return {};
+  return volfs_.ReplaceWhiteout(from, to);
 }
 
 Result<void> VolInode::Link(std::string_view name, vfs::Inode& target_inode) {
@@ -182,12 +180,18 @@ Result<void> VolInode::Link(std::string_view name, vfs::Inode& target_inode) {
     destination = {work->fd(), temporary.c_str()};
   }
   Resolved from = USL_TRY(target.Resolve());
+  // Before the name is there: after a crash a count that is too high only keeps the file, one too low would lose it.
+  USL_TRY_VOID(target.CountLinks(+1));
   int done = from.place.IsFd() ? ::linkat(AT_FDCWD, FdPath(from.place.fd).c_str(), destination.fd, destination.name,
                                           AT_SYMLINK_FOLLOW)
                                : ::linkat(from.place.fd, from.place.name, destination.fd, destination.name, 0);
-  if (done < 0) return FailErrno();
-  if (over_whiteout) USL_TRY_VOID(Publish(temporary, name, false));
-  USL_TRY_VOID(target.CountLinks(+1));
+  Result<void> linked = done < 0 ? FailErrno() : Result<void>{};
+  if (linked && over_whiteout) linked = Publish(temporary, name, false);
+  if (!linked) {
+    if (over_whiteout) ::unlinkat(destination.fd, destination.name, 0);
+    USL_TRY_VOID(target.CountLinks(-1));
+    return linked;
+  }
   target.pinned_.Reset();
   target.AddPlace(*this, name);
   if (!target.registered_) target.Register();
@@ -197,6 +201,8 @@ Result<void> VolInode::Link(std::string_view name, vfs::Inode& target_inode) {
 
 Result<void> VolInode::CountLinks(int difference) {
   if (!record_ || !record_->links) return {};
+  // The index has lost it: the host's count is all there is.
+  if (index_name_.empty()) return {};
   AttributeRecord record = *record_;
   record.links = static_cast<uint32_t>(static_cast<int>(record.links) + difference);
   // The last name is gone: only the index still holds the file.
@@ -240,8 +246,8 @@ Result<void> VolInode::Unlink(std::string_view name, vfs::Inode& victim_inode) {
   bool lower_has = USL_TRY(LowerHas(name));
   // The index's name of the file would go unnoticed: links are counted before the name goes.
   bool counted = victim.record_ && victim.record_->links;
-  bool in_memory = volfs_.upper()->store().KeepsUserXattrs() && victim.layer_ == volfs_.upper();
-  bool is_last = in_memory && USL_TRY(victim.GetAttributes()).nlink <= 1;
+  bool is_told = volfs_.upper()->store().WantsRemovals() && victim.layer_ == volfs_.upper();
+  bool is_last = is_told && USL_TRY(victim.GetAttributes()).nlink <= 1;
   USL_TRY_VOID(RemoveUpperName(name, lower_has));
   if (counted) USL_TRY_VOID(victim.CountLinks(-1));
   ListingChanged(name);

@@ -126,6 +126,7 @@ class VolInode final : public vfs::Inode {
                           bool with_data);
   Result<void> CopyLarge(int from, int to, uint64_t size);
   Result<void> CopyUserXattrs(const HostPlace& from, const HostPlace& to);
+  Result<HostEntry> PlaceCopy(const HostPlace& made);
   Result<void> PublishCopy(const std::string& temporary, const struct statx& status);
 
   // The record that says what the guest sees, for a host file with `host_mode`.

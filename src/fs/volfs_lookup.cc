@@ -120,6 +120,10 @@ Result<Ref<VolInode>> VolFs::MakeInode(FoundName found, VolInode* parent, std::s
     }
   }
   auto inode = MakeRef<VolInode>(*this, std::move(found), parent, name);
+  // Its links are counted in the record, which has to be found whatever names it loses.
+  if (inode->layer_ == upper() && inode->record_ && inode->record_->links) {
+    inode->index_name_ = USL_TRY(FindIndexName(key, inode->record_->origin));
+  }
   inode->Register();
   return inode;
 }

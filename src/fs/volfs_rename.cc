@@ -61,7 +61,14 @@ Result<void> VolInode::RemoveDirectory(std::string_view name, vfs::Inode& victim
     if (lower_has) {
       USL_TRY_VOID(Annotate());
       USL_TRY_VOID(volfs_.LinkWhiteout(moved));
-      USL_TRY_VOID(RenameHost(moved, place, RENAME_EXCHANGE));
+      if (auto exchanged = RenameHost(moved, place, RENAME_EXCHANGE); !exchanged) {
+        if (exchanged.error().code() != EINVAL) return exchanged;
+        // NFS and others cannot exchange.
+        std::string away = volfs_.TemporaryName();
+        USL_TRY_VOID(RenameHost(place, {work->fd(), away.c_str()}, 0));
+        USL_TRY_VOID(RenameHost(moved, place, 0));
+        temporary = away;
+      }
     } else {
       USL_TRY_VOID(RenameHost(place, moved, RENAME_NOREPLACE));
     }
@@ -210,20 +217,25 @@ Result<void> VolInode::MoveHost(VolInode& source, const HostPlace& from, const H
     target = nullptr;
   }
   bool counted = target && target->record_ && target->record_->links;
-  bool in_memory = target && volfs_.upper()->store().KeepsUserXattrs();
-  bool is_last = in_memory && USL_TRY(target->GetAttributes()).nlink <= 1;
+  bool is_told = target && volfs_.upper()->store().WantsRemovals();
+  bool is_last = is_told && (target->IsDirectory() || USL_TRY(target->GetAttributes()).nlink <= 1);
   bool over_whiteout = USL_TRY(IsWhiteoutAt(to));
   if (old_lower) USL_TRY_VOID(Annotate());
   if (old_lower && !target) {
-    // A whiteout waits at the new name, where nothing shows anyway, and changes places with the file.
-    if (!over_whiteout) USL_TRY_VOID(volfs_.LinkWhiteout(to));
-    USL_TRY_VOID(RenameHost(from, to, RENAME_EXCHANGE));
+    USL_TRY_VOID(volfs_.MoveLeavingWhiteout(from, to, over_whiteout, source.IsDirectory()));
   } else if (over_whiteout && source.IsDirectory()) {
-    USL_TRY_VOID(RenameHost(from, to, RENAME_EXCHANGE));
-    if (::unlinkat(from.fd, from.name, 0) < 0) return FailErrno();
+    USL_TRY_VOID(volfs_.ReplaceWhiteout(from, to));
   } else {
-    USL_TRY_VOID(RenameHost(from, to, 0));
-    if (old_lower) USL_TRY_VOID(volfs_.LinkWhiteout(from));
+    // Made beforehand: once the file has moved nothing may fail for want of space.
+    Ref<OpenDirectory> work = old_lower ? USL_TRY(volfs_.Work()) : nullptr;
+    std::string temporary = old_lower ? volfs_.TemporaryName() : std::string();
+    HostPlace whiteout{old_lower ? work->fd() : -1, temporary.c_str()};
+    if (old_lower) USL_TRY_VOID(volfs_.LinkWhiteout(whiteout));
+    if (auto moved = RenameHost(from, to, 0); !moved) {
+      if (old_lower) ::unlinkat(whiteout.fd, whiteout.name, 0);
+      return moved;
+    }
+    if (old_lower) USL_TRY_VOID(RenameHost(whiteout, from, 0));
   }
   if (counted) USL_TRY_VOID(target->CountLinks(-1));
   if (is_last) volfs_.upper()->store().Removed(target->key_);

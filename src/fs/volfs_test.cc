@@ -17,7 +17,7 @@ class VolFsTest : public ScratchTest {
  protected:
   Ref<VolFs> Open() {
     VolFsOptions options;
-    options.upper = LayerOptions{.path = MakeHostDirectory("root")};
+    options.upper = LayerOptions{.path = MakeTree("root")};
     auto fs = VolFs::Open(std::move(options));
     EXPECT_THAT(fs, Succeeds());
     return fs ? *fs : nullptr;
@@ -30,7 +30,7 @@ TEST_F(VolFsTest, PlainFilesHaveNoRecord) {
   ASSERT_THAT(file, Succeeds());
   EXPECT_THAT(Write(*file, "hello"), Succeeds());
   EXPECT_EQ(ReadHost(Path("root/a")), "hello");
-  EXPECT_EQ(::getxattr(Path("root/a").c_str(), "user.usl", nullptr, 0), -1);
+  EXPECT_FALSE(HasRecord("root/a"));
   auto attributes = (*file)->GetAttributes();
   ASSERT_THAT(attributes, Succeeds());
   EXPECT_EQ(attributes->mode, S_IFREG | 0644u);
@@ -71,13 +71,13 @@ TEST_F(VolFsTest, ModeAndOwnerGoBackToNoRecord) {
   auto fs = Open();
   auto file = Make(fs->root(), "f", S_IFREG | 0444, 5, 5);
   ASSERT_THAT(file, Succeeds());
-  EXPECT_GT(::getxattr(Path("root/f").c_str(), "user.usl", nullptr, 0), 0);
+  EXPECT_EQ(HasRecord("root/f"), !UsesSidecar());
   vfs::AttributeChange change;
   change.uid = 0;
   change.gid = 0;
   change.mode = 0640;
   ASSERT_THAT((*file)->SetAttributes(change), Succeeds());
-  EXPECT_EQ(::getxattr(Path("root/f").c_str(), "user.usl", nullptr, 0), -1);
+  EXPECT_FALSE(HasRecord("root/f"));
   EXPECT_EQ((*file)->GetAttributes()->mode, S_IFREG | 0640u);
 }
 
@@ -321,22 +321,77 @@ TEST_F(VolFsTest, ExtendedAttributesOfAllNameSpaces) {
   EXPECT_THAT(file->RemoveXattr("user.usl"), Succeeds());
   EXPECT_THAT(file->GetXattr("user.usl_"), Succeeds()) << "the others stay";
   EXPECT_EQ(file->GetAttributes()->uid, 0u);
-  std::vector<std::byte> large(40'000);
-  bool both = file->SetXattr("trusted.large", large, 0) && file->SetXattr("trusted.larger", large, 0);
-  EXPECT_FALSE(both) << "beyond what any host stores in one attribute";
+}
+
+TEST_F(VolFsTest, RecordsTooLargeForTheHostAreKeptToo) {
+  std::vector<std::byte> large(40'000, std::byte{7}), largest(XATTR_SIZE_MAX, std::byte{8});
+  {
+    auto fs = Open();
+    auto file = *Make(fs->root(), "f", S_IFREG | 0644, 5);
+    ASSERT_THAT(Make(fs->root(), "g", S_IFREG | 0644, 6), Succeeds());
+    ASSERT_THAT(file->SetXattr("trusted.large", large, 0), Succeeds());
+    ASSERT_THAT(file->SetXattr("trusted.largest", largest, 0), Succeeds());
+    ASSERT_THAT(fs->root()->Rename("f", *file, *fs->root(), "h", nullptr, 0), Succeeds());
+  }
+  {
+    auto fs = Open();
+    auto file = *Find(fs, "h");
+    EXPECT_EQ(*file->GetXattr("trusted.large"), large);
+    EXPECT_EQ(*file->GetXattr("trusted.largest"), largest);
+    EXPECT_EQ(file->GetAttributes()->uid, 5u);
+    EXPECT_EQ((*Find(fs, "g"))->GetAttributes()->uid, 6u);
+    // There is an end of it.
+    Result<void> done;
+    for (int i = 0; i < 20 && done; ++i) done = file->SetXattr("trusted.x" + std::to_string(i), largest, 0);
+    EXPECT_THAT(done, FailsWith(ENOSPC));
+    ASSERT_THAT(file->RemoveXattr("trusted.large"), Succeeds());
+    auto names = *file->ListXattr();
+    for (const std::string& name : names) ASSERT_THAT(file->RemoveXattr(name), Succeeds());
+    EXPECT_EQ(file->GetAttributes()->uid, 5u);
+    // Removed while it is open.
+    ASSERT_THAT(file->SetXattr("trusted.large", large, 0), Succeeds());
+    auto fd = At(file).OpenFlags(O_RDONLY);
+    ASSERT_THAT(fs->root()->Unlink("h", *file), Succeeds());
+    file = nullptr;
+    struct stat status;
+    ASSERT_EQ(::fstat(fd->get(), &status), 0);
+    auto found = fs->FindByHostFile(fd->get(), status);
+    ASSERT_TRUE(found);
+    EXPECT_EQ(*found->GetXattr("trusted.large"), large);
+  }
+  // Nothing is left of it.
+  auto root = UniqueFd(::open(Path("root/.usl").c_str(), O_PATH | O_DIRECTORY));
+  RecordLog::Condition condition;
+  auto log =
+      RecordLog::Open(root.get(), UsesSidecar() ? "sidecar" : "overflow", RecordLog::Access::kCheck, 0, &condition);
+  ASSERT_THAT(log, Succeeds());
+  EXPECT_EQ((*log)->size(), UsesSidecar() ? 1u : 0u) << "the other file's";
 }
 
 TEST_F(VolFsTest, ACorruptRecordIsAnErrorOfThatFileOnly) {
+  if (UsesSidecar()) GTEST_SKIP() << "sidecar_store_test has its own";
   MakeHostDirectory("root");
   WriteHost(Path("root/bad"), "x");
   WriteHost(Path("root/good"), "y");
-  for (std::string value : {"garbage", "U\x02", "U\x01\x01", ""}) {
+  for (std::string value : {"garbage", "U\x02", "U\x01\x01", "U\x01\x0c\x00\x08\x00overflow", ""}) {
     ASSERT_EQ(::setxattr(Path("root/bad").c_str(), "user.usl", value.data(), value.size(), 0), 0);
     auto fs = Open();
     EXPECT_THAT(Find(fs, "bad"), FailsWith(EIO));
     EXPECT_EQ(Read(*Find(fs, "good")), "y");
     EXPECT_THAT(Names(List(fs->root())), UnorderedElementsAre("bad", "good"));
   }
+}
+
+TEST_F(VolFsTest, ATreeOfANewerFormatIsRefused) {
+  MakeTree("root/.usl");
+  WriteHost(Path("root/.usl/format"), "2\n");
+  VolFsOptions options;
+  options.upper = LayerOptions{.path = Path("root")};
+  EXPECT_THAT(VolFs::Open(options), FailsWith(EPROTONOSUPPORT));
+  WriteHost(Path("root/.usl/format"), "what");
+  EXPECT_THAT(VolFs::Open(options), FailsWith(EIO));
+  WriteHost(Path("root/.usl/format"), "1\n");
+  EXPECT_THAT(VolFs::Open(options), Succeeds());
 }
 
 TEST_F(VolFsTest, AHostSymlinkIsNeverFollowed) {
@@ -374,7 +429,7 @@ TEST_F(VolFsTest, OneKernelOwnsATree) {
 
 TEST_F(VolFsTest, OpenDirectoriesAreBounded) {
   VolFsOptions options;
-  options.upper = LayerOptions{.path = MakeHostDirectory("root")};
+  options.upper = LayerOptions{.path = MakeTree("root")};
   options.directory_fds = 4;
   auto fs = *VolFs::Open(std::move(options));
   Ref<vfs::Inode> at = fs->root();

@@ -60,6 +60,8 @@ class ScratchTest : public ::testing::Test {
     const char* base = std::getenv("TMPDIR");
     std::string text = std::string(base ? base : "/tmp") + "/usl-fs-XXXXXX";
     if (::mkdtemp(text.data())) scratch_ = text;
+    // As on NFS, which knows no flags of renameat2(2).
+    if (std::getenv("USL_TEST_PLAIN_RENAME")) PretendPlainRename(true);
   }
   ~ScratchTest() override {
     std::error_code error;
@@ -70,6 +72,18 @@ class ScratchTest : public ::testing::Test {
     std::filesystem::create_directories(Path(name));
     return Path(name);
   }
+  // USL_TEST_SIDECAR=1 runs the tests on trees with a sidecar, wherever they are.
+  static bool UsesSidecar() { return std::getenv("USL_TEST_SIDECAR") != nullptr; }
+  std::string MakeTree(const std::string& name) {
+    std::string path = MakeHostDirectory(name);
+    if (UsesSidecar()) MakeSidecar(path);
+    return path;
+  }
+  static void MakeSidecar(const std::string& tree) {
+    if (::mkdir((tree + "/.usl").c_str(), 0700) == 0) std::ofstream(tree + "/.usl/sidecar").flush();
+  }
+  // Has the host file a record in an attribute of its own?
+  bool HasRecord(const std::string& name) { return ::getxattr(Path(name).c_str(), "user.usl", nullptr, 0) >= 0; }
   void WriteHost(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
   static std::string ReadHost(const std::string& path) {
     std::ifstream in(path);
