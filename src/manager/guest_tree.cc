@@ -14,11 +14,13 @@
 #include "fs/devfs.h"
 #include "fs/drvfs.h"
 #include "fs/host_view.h"
+#include "fs/proc_binfmt.h"
 #include "fs/procfs.h"
 #include "fs/synthetic_write.h"
 #include "fs/sysfs.h"
 #include "fs/tmpfs.h"
 #include "fs/volfs.h"
+#include "kernel/exec_service.h"
 #include "kernel/proc_source.h"
 #include "manager/host_paths.h"
 #include "manager/mount_types.h"
@@ -139,7 +141,7 @@ class Builder {
         Mount("/sys", fs::SysFs::Create(synthetic_->instance, inputs_.options.network),
               kSafe | MS_NOEXEC | MS_RDONLY) &&
         MountTemporary("/dev", 0755, MS_NOSUID);
-    if (!mounted) return false;
+    if (!mounted || !MountBinfmt()) return false;
     const GuestView view = View();
     fs::RegisterDevices(view.vfs.devices(), *synthetic_->devpts);
     const auto dev = view.vfs.Walk(view.Context(), {view.root, "/dev"}, 0);
@@ -150,6 +152,16 @@ class Builder {
     return Mount("/dev/pts", synthetic_->devpts, MS_NOSUID | MS_NOEXEC) && MountTemporary("/dev/shm", 01777, kSafe) &&
            MountTemporary("/tmp", 01777, kSafe) && MountTemporary("/run", 0755, kSafe) &&
            View().MakeDirectories("/run/lock").has_value();
+  }
+
+  // Interpreters for foreign programs. Distributions expect it mounted; systemd would mount it on demand.
+  bool MountBinfmt() {
+    kernel::ExecService& exec = kernel_.exec();
+    auto binfmt = fs::BinfmtMisc::Create(
+        synthetic_->instance,
+        [&exec](const fs::WriterContext& writer, const std::string& path) { return exec.OpenFixed(writer, path); });
+    exec.SetBinfmt(binfmt);
+    return Mount("/proc/sys/fs/binfmt_misc", std::move(binfmt), kSafe | MS_NOEXEC);
   }
 
   bool MountVolumes() {

@@ -28,8 +28,11 @@ kernel::MountTypes::Factory Existing(Ref<vfs::FileSystem> file_system) {
 void AddMountTypes(kernel::Kernel& kernel, const vfs::Context& view) {
   kernel::MountTypes& types = kernel.mount_types();
   for (const char* name : {"tmpfs", "ramfs"}) types.Add(name, NewTmpFs(kernel.options().runtime_directory));
-  const std::pair<const char*, const char*> existing[] = {
-      {"proc", "/proc"}, {"sysfs", "/sys"}, {"devpts", "/dev/pts"}, {"devtmpfs", "/dev"}};
+  const std::pair<const char*, const char*> existing[] = {{"proc", "/proc"},
+                                                          {"sysfs", "/sys"},
+                                                          {"devpts", "/dev/pts"},
+                                                          {"devtmpfs", "/dev"},
+                                                          {"binfmt_misc", "/proc/sys/fs/binfmt_misc"}};
   for (const auto& [type, place] : existing) {
     const auto path = kernel.vfs().Walk(view, {view.root, place}, 0);
     if (path && path->dentry == path->mount->root()) types.Add(type, Existing(path->mount->file_system_ref()));

@@ -49,6 +49,7 @@ void NewPlan(protocol::ExecPlan& plan) {
   std::memset(&plan, 0, sizeof(plan));
   plan.version = protocol::kExecPlanVersion;
   plan.pico_fd = -1;
+  plan.exec_fd = -1;
   plan.image.fd = -1;
   plan.interpreter.fd = -1;
 }
