@@ -30,6 +30,15 @@ struct AttributeRecord {
   uint64_t origin = 0;           // inode number of the lower file that this one was copied from, or 0
   uint32_t links = 0;            // the guest's link count of a copied-up file with several names, or 0: the host's
   uint32_t flags = 0;
+  // Directories of a DrvFs with metadata: whose its symlinks are, which have no attributes on the host.
+  struct LinkOwner {
+    uint64_t ino = 0;    // of the host
+    uint32_t birth = 0;  // the low bits of the birth time in nanoseconds: numbers are used again
+    uint32_t uid = 0;
+    uint32_t gid = 0;
+    friend bool operator==(const LinkOwner&, const LinkOwner&) = default;
+  };
+  std::vector<LinkOwner> link_owners;
   std::string redirect;  // directories: where their content lies in the lower layers, "a/b/c"
   // security.*, trusted.*, system.posix_acl_* by full name (and user.* in MemoryStore).
   std::vector<std::pair<std::string, std::vector<std::byte>>> xattrs;

@@ -86,6 +86,32 @@ Result<void> VolInode::MakeHostFile(const HostPlace& place, const vfs::NewInode&
   return upper.store().Save(place, KeyOf(status), record);
 }
 
+// After a crash the name is there with its owner, or not at all: made complete under a private name first, as a rule.
+Result<void> VolInode::MakeComplete(const HostPlace& place, std::string_view name, const vfs::NewInode& spec,
+                                    AttributeRecord& record, bool over_whiteout) {
+  const bool is_directory = S_ISDIR(spec.mode);
+  const bool watched = watched_ && !over_whiteout;
+  if (watched && is_directory) {
+    auto made = MakeDirectoryInPlace(place, name, spec, record);
+    if (made || made.error().code() != EFBIG) return made;
+  }
+  Ref<OpenDirectory> work = USL_TRY(volfs_.Work());
+  const std::string temporary = volfs_.TemporaryName();
+  const HostPlace made{work->fd(), temporary.c_str()};
+  // A symlink of root's over a whiteout stays one on the host.
+  const bool needs_record = !S_ISLNK(spec.mode) || !record.IsDefault();
+  auto done = MakeHostFile(made, spec, record, needs_record);
+  if (done && watched && !is_directory) {
+    // A link appears as a new name, where a rename would appear as one that was moved here.
+    if (::linkat(made.fd, made.name, place.fd, place.name, 0) < 0) done = FailErrno();
+    ::unlinkat(made.fd, made.name, 0);
+    return done;
+  }
+  if (done) done = Publish(temporary, name, is_directory);
+  if (!done) ::unlinkat(work->fd(), temporary.c_str(), is_directory ? AT_REMOVEDIR : 0);
+  return done;
+}
+
 Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewInode& spec) {
   USL_TRY_VOID(CheckChangeable(name));
   uint32_t type = spec.mode & S_IFMT;
@@ -106,7 +132,9 @@ Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewIn
     bool mapped = upper.owners() == Owners::kMapped;
     if (spec.uid != (mapped ? upper.options().mapped_uid : 0)) record.uid = spec.uid;
     if (spec.gid != (mapped ? upper.options().mapped_gid : 0)) record.gid = spec.gid;
-    if (type != S_IFLNK && HostModeFor(spec.mode) != (spec.mode & 07777)) record.mode = spec.mode & 07777;
+    // A mapped file whose record names no mode shows what the mount makes of it.
+    const bool mode_differs = mapped || HostModeFor(spec.mode) != (spec.mode & 07777);
+    if (type != S_IFLNK && mode_differs) record.mode = spec.mode & 07777;
   }
   bool is_stand_in = upper.UsesRecords() && ((type == S_IFLNK && !record.IsDefault()) ||
                                              (type != S_IFLNK && type != S_IFREG && type != S_IFDIR));
@@ -120,15 +148,22 @@ Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewIn
     // A directory of the host's own gets no private directory of ours: the name appears before its record.
     USL_TRY_VOID(MakeHostFile(place, spec, record, needs_record));
   } else {
-    // Made complete under a private name first: after a crash the name is there with its owner, or not at all.
-    Ref<OpenDirectory> work = USL_TRY(volfs_.Work());
-    std::string temporary = volfs_.TemporaryName();
-    HostPlace made{work->fd(), temporary.c_str()};
-    auto done = MakeHostFile(made, spec, record, needs_record);
-    if (done) done = Publish(temporary, name, type == S_IFDIR);
-    if (!done) {
-      ::unlinkat(work->fd(), temporary.c_str(), type == S_IFDIR ? AT_REMOVEDIR : 0);
-      return Fail(done.error());
+    USL_TRY_VOID(MakeComplete(place, name, spec, record, over_whiteout));
+  }
+  if (type == S_IFDIR && volfs_.options_.name_case == NameCase::kDir) {
+    // What Linux programs make they may fill with names that differ in case only, as on WSL.
+    constexpr std::byte kSensitive{'1'};
+    auto marked = SetHostXattr(place, kCaseMark, {&kSensitive, 1}, 0);
+    if (!marked && marked.error().code() != EOPNOTSUPP) return Fail(marked.error());
+  }
+  const bool owned_link = type == S_IFLNK && KeepsLinkOwners() &&
+                          (spec.uid != upper.options().mapped_uid || spec.gid != upper.options().mapped_gid);
+  if (owned_link) {
+    const struct statx made = USL_TRY(Stat(place));
+    auto noted = PutLinkOwner({made.stx_ino, static_cast<uint32_t>(BirthOf(made)), spec.uid, spec.gid});
+    if (!noted) {
+      ::unlinkat(place.fd, place.name, 0);
+      return Fail(noted.error());
     }
   }
   ListingChanged();
@@ -241,6 +276,7 @@ Result<void> VolInode::Unlink(std::string_view name, vfs::Inode& victim_inode) {
   bool is_last = in_memory && USL_TRY(victim.GetAttributes()).nlink <= 1;
   USL_TRY_VOID(RemoveUpperName(name, lower_has));
   if (counted) USL_TRY_VOID(victim.CountLinks(-1));
+  if (S_ISLNK(victim.host_mode_) && KeepsLinkOwners()) USL_TRY_VOID(DropLinkOwner(victim));
   ListingChanged(name);
   victim.DropPlace(*this, name);
   if (victim.HasPlace() && !victim.pinned_) return {};

@@ -42,13 +42,30 @@ void VolInode::TakeEntry(HostEntry& entry) {
   key_ = KeyOf(entry.status);
   birth_ = BirthOf(entry.status);
   host_mode_ = entry.status.stx_mode;
+  seen_ctime_ = TimeOf(entry.status.stx_ctime);
   record_ = std::move(entry.record);
   owner_ = layer_->OwnershipOf(entry.status, record_.get());
+  ApplyLinkOwner();
 }
 
 void VolInode::Refresh(const struct statx& status) {
   host_mode_ = status.stx_mode;
   owner_ = layer_->OwnershipOf(status, record_.get());
+  ApplyLinkOwner();
+}
+
+Result<void> VolInode::RefreshAll(const HostPlace& place, const struct statx& status) {
+  const timespec ctime = TimeOf(status.stx_ctime);
+  const bool same = ctime.tv_sec == seen_ctime_.tv_sec && ctime.tv_nsec == seen_ctime_.tv_nsec;
+  if (layer_->UsesRecords() && !same && (S_ISREG(status.stx_mode) || S_ISDIR(status.stx_mode))) {
+    // Another instance may have changed it.
+    record_ = USL_TRY(layer_->store().Load(place, key_));
+    seen_ctime_ = ctime;
+    // The type of an inode never changes: what was a device is another file by now.
+    if ((record_ && record_->type ? record_->type : status.stx_mode & S_IFMT) != type()) return Fail(ESTALE);
+  }
+  Refresh(status);
+  return {};
 }
 
 void VolInode::Register() {
@@ -142,7 +159,7 @@ Result<vfs::Attributes> VolInode::GetAttributes() {
   Resolved at = USL_TRY(Resolve());
   struct statx status = USL_TRY(Stat(at.place));
   if (KeyOf(status) != key_ || ((status.stx_mode ^ host_mode_) & S_IFMT)) return Fail(ESTALE);
-  if (volfs_.options_.live) Refresh(status);
+  if (volfs_.options_.live) USL_TRY_VOID(RefreshAll(at.place, status));
   vfs::Attributes attributes;
   attributes.ino = number_;
   attributes.mode = type() | owner_.mode;
