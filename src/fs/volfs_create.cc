@@ -30,6 +30,11 @@ Result<bool> VolInode::LowerHas(std::string_view name) {
   return USL_TRY(volfs_.Find(stack, name)).has_value();
 }
 
+bool VolInode::MayHoldWhiteouts() const {
+  if (directory_->stack.size() > 1 || layer_ != volfs_.upper()) return true;
+  return volfs_.IsLayered() && record_ && (record_->flags & AttributeRecord::kAnnotated);
+}
+
 Result<bool> VolInode::IsWhiteoutAt(const HostPlace& place) {
   if (!volfs_.IsLayered()) return false;
   auto entry = volfs_.upper()->ProbePlace(place);
@@ -65,12 +70,14 @@ Result<void> VolInode::MakeHostFile(const HostPlace& place, const vfs::NewInode&
         if (::mknodat(place.fd, place.name, (spec.mode & S_IFMT) | (spec.mode & 0777), 0) < 0) return FailErrno();
         return {};
       }
-      UniqueFd fd = USL_TRY(CreateHost(place, O_WRONLY, 0600));
+      // Not by an open, which a watch would tell of.
+      if (::mknodat(place.fd, place.name, S_IFREG | 0600, 0) < 0) return FailErrno();
       record.type = spec.mode & S_IFMT;
       if (S_ISCHR(spec.mode) || S_ISBLK(spec.mode)) record.rdev = spec.rdev;
       // A stand-in's host mode means nothing, so the record has the guest's.
       record.mode = spec.mode & 07777;
       if (S_ISLNK(spec.mode)) {
+        UniqueFd fd = USL_TRY(OpenHost(place, O_WRONLY));
         std::string_view rest = spec.symlink_target;
         while (!rest.empty()) {
           ssize_t written = ::write(fd.get(), rest.data(), rest.size());
@@ -118,7 +125,7 @@ Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewIn
   bool layered = volfs_.IsLayered();
   if (layered && type == S_IFCHR && spec.rdev == 0) return Fail(EPERM);
   // 0:0 would be a whiteout (as on overlayfs). The lower layers are asked here too: another thread may have been first.
-  bool is_merged = directory_->stack.size() > 1 || layer_ != volfs_.upper();
+  bool is_merged = MayHoldWhiteouts();
   if (is_merged && USL_TRY(volfs_.Find(directory_->stack, name))) return Fail(EEXIST);
   Ref<OpenDirectory> open = USL_TRY(OpenUpper());
   ComponentName component(name);
@@ -203,7 +210,7 @@ Result<void> VolInode::Link(std::string_view name, vfs::Inode& target_inode) {
   ComponentName component(name);
   if (!component.IsValid()) return Fail(ENAMETOOLONG);
   HostPlace to{open->fd(), component.c_str()};
-  bool is_merged = directory_->stack.size() > 1;
+  bool is_merged = MayHoldWhiteouts();
   if (is_merged && USL_TRY(volfs_.Find(directory_->stack, name))) return Fail(EEXIST);
   bool over_whiteout = is_merged && USL_TRY(IsWhiteoutAt(to));
   Ref<OpenDirectory> work;

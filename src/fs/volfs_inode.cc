@@ -89,19 +89,21 @@ void VolInode::AddPlace(VolInode& parent, std::string_view name) {
     place_ = {Ref<VolInode>(&parent), std::string(name)};
     return;
   }
-  bool known = std::ranges::any_of(other_places_, [&](const Place& place) { return place.Is(parent, name); });
-  if (!known) other_places_.push_back({Ref<VolInode>(&parent), std::string(name)});
+  // A set, as there may be tens of thousands.
+  if (!other_places_) other_places_ = std::make_unique<std::unordered_set<Place, PlaceHash>>();
+  other_places_->insert({Ref<VolInode>(&parent), std::string(name)});
 }
 
 void VolInode::DropPlace(const VolInode& parent, std::string_view name) {
-  std::erase_if(other_places_, [&](const Place& place) { return place.Is(parent, name); });
-  if (!place_.Is(parent, name)) return;
-  if (other_places_.empty()) {
+  if (!place_.Is(parent, name)) {
+    if (!other_places_) return;
+    other_places_->erase({Ref<VolInode>(const_cast<VolInode*>(&parent)), std::string(name)});
+  } else if (!other_places_) {
     place_ = {};
   } else {
-    place_ = std::move(other_places_.back());
-    other_places_.pop_back();
+    place_ = std::move(other_places_->extract(other_places_->begin()).value());
   }
+  if (other_places_ && other_places_->empty()) other_places_ = nullptr;
 }
 
 Result<void> VolInode::Pin(int fd) {

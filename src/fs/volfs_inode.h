@@ -74,6 +74,12 @@ class VolInode final : public vfs::Inode {
     bool Is(const VolInode& directory, std::string_view other) const {
       return parent.get() == &directory && name == other;
     }
+    friend bool operator==(const Place&, const Place&) = default;
+  };
+  struct PlaceHash {
+    size_t operator()(const Place& place) const {
+      return std::hash<const void*>()(place.parent.get()) * 31 + std::hash<std::string>()(place.name);
+    }
   };
   struct DirectoryState {
     DirectoryStack stack;  // topmost first; never empty
@@ -146,6 +152,7 @@ class VolInode final : public vfs::Inode {
   Result<void> MakeComplete(const HostPlace& place, std::string_view name, const vfs::NewInode& spec,
                             AttributeRecord& record, bool over_whiteout);
   Result<bool> IsWhiteoutAt(const HostPlace& place);
+  bool MayHoldWhiteouts() const;
   // Makes a directory under its name at once, with a note that completes it after a crash: for watched directories,
   // where one that is renamed to its place would be told as a moved one.
   Result<void> MakeDirectoryInPlace(const HostPlace& place, std::string_view name, const vfs::NewInode& spec,
@@ -189,7 +196,7 @@ class VolInode final : public vfs::Inode {
   std::unique_ptr<AttributeRecord> record_;
   std::unique_ptr<DirectoryState> directory_;  // of directories
   Place place_;
-  std::vector<Place> other_places_;
+  std::unique_ptr<std::unordered_set<Place, PlaceHash>> other_places_;  // null when there are none: the common case
   std::string index_name_;  // in `.usl/index`: a copied-up file that has several names in the lower layers
   UniqueFd pinned_;
 };

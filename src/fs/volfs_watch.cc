@@ -96,6 +96,17 @@ Result<void> VolInode::Flatten() {
   USL_TRY_VOID(SaveRecord(std::move(record)));
   directory_->stack.resize(1);
   ListingChanged();
+  // What was removed needs no whiteouts any more. A kernel that is killed here leaves some, which show nothing.
+  Ref<OpenDirectory> open = USL_TRY(OpenUpper());
+  std::vector<std::string> names;
+  USL_TRY_VOID(ForEachEntry(open->fd(), [&](const char* name, uint64_t, unsigned char) {
+    names.emplace_back(name);
+    return true;
+  }));
+  for (const std::string& name : names) {
+    const HostPlace place{open->fd(), name.c_str()};
+    if (USL_TRY(IsWhiteoutAt(place)) && ::unlinkat(place.fd, place.name, 0) < 0) return FailErrno();
+  }
   return {};
 }
 

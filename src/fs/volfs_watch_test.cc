@@ -93,6 +93,8 @@ TEST_F(WatchTest, AMergedDirectoryBecomesOneOfTheUpperTree) {
   EXPECT_EQ(Read(*Find(fs, "d/sub/deep")), "deep");
   EXPECT_THAT(Find(fs, "d/x"), FailsWith(ENOENT));
   EXPECT_THAT(Find(fs, "d/gone"), FailsWith(ENOENT));
+  EXPECT_FALSE(std::filesystem::exists(Path("root/d/gone"))) << "no whiteout is needed";
+  EXPECT_THAT(Make(*Find(fs, "d"), "gone", S_IFREG | 0644, 3, 3), Succeeds());
 }
 
 TEST_F(WatchTest, AWatchedFileOfALowerLayerIsCopiedUpFirst) {

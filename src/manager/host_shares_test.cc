@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -151,9 +152,9 @@ TEST_F(SharesTest, VolumesAreParsed) {
   ASSERT_TRUE(ParseVolume(root_ + "/share/link:/s", &volume, &why));
   EXPECT_EQ(volume.host_path, root_ + "/other");
   EXPECT_EQ(volume.alias, root_ + "/share/link");
-  for (const std::string& bad :
-       {root_ + "/share", root_ + "/share:", root_ + "/share:rel", ":/x", root_ + "/share:/s:uid=x",
-        root_ + "/share:/s:suid", root_ + "/none:/s", std::string("Q:\\:/s")}) {
+  for (const std::string& bad : std::vector<std::string>{root_ + "/share", root_ + "/share:", root_ + "/share:rel",
+                                                         ":/x", root_ + "/share:/s:uid=x", root_ + "/share:/s:suid",
+                                                         root_ + "/none:/s", std::string("Q:\\:/s")}) {
     EXPECT_FALSE(ParseVolume(bad, &volume, &why)) << bad;
   }
   ::setenv("WINEPREFIX", (root_ + "/wine").c_str(), 1);

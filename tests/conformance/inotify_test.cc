@@ -163,10 +163,12 @@ TEST(Inotify, WhatAnotherUserMakesIsCreated) {
   EXPECT_EQ(ErrnoAs(kUser,
                     [&] {
                       const Fd fd(open((dir / "f").c_str(), O_CREAT | O_WRONLY, 0640));
-                      return fd.get() < 0 ? -1 : symlink("x", (dir / "s").c_str());
+                      return fd.get() < 0 || symlink("x", (dir / "s").c_str()) < 0 ? -1
+                                                                                   : mkdir((dir / "d").c_str(), 0750);
                     }),
             0);
-  EXPECT_THAT(Names(Read(inotify), watch), ::testing::ElementsAre("CREATE f", "CLOSE_WRITE f", "CREATE s"));
+  EXPECT_THAT(Names(Read(inotify), watch),
+              ::testing::ElementsAre("CREATE f", "CREATE s", "CREATE|ISDIR d", "CLOSE_WRITE f"));
 }
 
 TEST(Inotify, AFileTellsOfItsEnd) {
