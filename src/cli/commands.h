@@ -19,6 +19,7 @@ struct Command {
 
 Command AddRun(CLI::App& parser);
 Command AddTrace(CLI::App& parser);
+Command AddPath(CLI::App& parser);
 Command AddDoctor(CLI::App& parser);
 Command AddFsck(CLI::App& parser);
 Command AddCompletion(CLI::App& parser);
@@ -44,6 +45,9 @@ SplitArguments SplitAtCommand(const CLI::App& app, const std::vector<std::string
 std::string ManPage(const CLI::App& parser);
 // A completion script for "bash", "zsh" or "fish", made from the parser.
 std::string CompletionScript(const CLI::App& parser, const std::string& shell);
+
+// wslpath: `usl` called by that name. The exit status.
+int WslPathMain(const std::vector<std::string>& arguments);
 
 // Parses and runs. The exit status of the process.
 int Main(const std::vector<std::string>& arguments);

@@ -12,8 +12,9 @@ int Fail(const std::string& why) {
   return manager::kOwnFailure;
 }
 
-// An empty line when all is well.
-std::string Check(RunArguments& arguments) {
+}  // namespace
+
+std::string CheckRunArguments(RunArguments& arguments) {
   manager::RunOptions& options = arguments.options;
   options.network = arguments.network == "host";
   if (!manager::IsValidName(options.name)) {
@@ -32,10 +33,18 @@ std::string Check(RunArguments& arguments) {
     if (entry.empty() || entry.front() == '=') return "\"" + entry + "\" is not NAME=VALUE";
   }
   std::string why;
-  for (const std::string& text : arguments.volumes) {
-    manager::Volume volume;
-    if (!manager::ParseVolume(text, &volume, &why)) return why;
-    options.volumes.push_back(volume);
+  for (const auto* texts : {&arguments.volumes, &arguments.binds}) {
+    for (const std::string& text : *texts) {
+      manager::Volume volume;
+      volume.options.host_modes = texts == &arguments.volumes;
+      if (!manager::ParseVolume(text, &volume, &why)) return why;
+      options.volumes.push_back(volume);
+    }
+  }
+  for (const std::string& text : arguments.shares) {
+    manager::Share share;
+    if (!manager::ParseShare(text, &share, &why)) return "--drvfs: " + why;
+    options.shares.push_back(share);
   }
   for (const std::string& text : options.publish) {
     if (!manager::CheckPublish(text, options.network, &why)) return why;
@@ -43,18 +52,33 @@ std::string Check(RunArguments& arguments) {
   return {};
 }
 
-}  // namespace
+void AddTreeOptions(CLI::App& app, RunArguments& arguments) {
+  manager::RunOptions& options = arguments.options;
+  app.add_option("--rootfs", options.rootfs, "Run in the tree below DIR and keep what changes there")->type_name("DIR");
+  app.add_flag("--here", options.here, "Bind the current directory at the same path, and start there");
+  app.add_option("-v,--volume", arguments.volumes,
+                 "Bind a directory or file of the host, with the host's permission bits; may be repeated")
+      ->type_name("HOST:GUEST[:OPTIONS]")
+      ->allow_extra_args(false);
+  app.add_option("--bind", arguments.binds,
+                 "The same as WSL shows a Windows drive: everything is the user's and 0777; with the option metadata "
+                 "owners, modes and special files are kept")
+      ->type_name("HOST:GUEST[:OPTIONS]")
+      ->allow_extra_args(false);
+}
 
 void AddRunOptions(CLI::App& app, RunArguments& arguments) {
   manager::RunOptions& options = arguments.options;
-  app.add_option("--rootfs", options.rootfs, "Run in the tree below DIR and keep what changes there")->type_name("DIR");
+  AddTreeOptions(app, arguments);
   CLI::Option* keep = app.add_option("--keep", options.keep,
                                      "Keep the changes to the view of this machine under NAME, and use them again")
                           ->type_name("NAME");
   app.get_option("--rootfs")->excludes(keep);
-  app.add_flag("--here", options.here, "Bind the current directory at the same path, and start there");
-  app.add_option("-v,--volume", arguments.volumes, "Bind a directory or file of the host; may be repeated")
-      ->type_name("HOST:GUEST[:ro]")
+  app.add_option(
+         "--drvfs", arguments.shares,
+         "Let the guest mount this directory of the host, or one below it, by mount -t drvfs; what is bound it may "
+         "mount anyway; may be repeated")
+      ->type_name("HOST[:ro]")
       ->allow_extra_args(false);
   app.add_option("-e,--env", options.environment, "Set a variable, or pass the host's; may be repeated")
       ->type_name("NAME[=VALUE]")
@@ -73,12 +97,14 @@ void AddRunOptions(CLI::App& app, RunArguments& arguments) {
       ->allow_extra_args(false);
   app.footer(
       "Behind the options stands the command with its arguments, after -- where it starts with a dash.\n"
-      "Without one it is the user's shell as a login shell.");
+      "Without one it is the user's shell as a login shell.\n"
+      "OPTIONS of -v and --bind, with commas: ro, noatime, noexec, uid=, gid=, umask=, fmask=, dmask=, metadata,\n"
+      "case=off|dir|force, modes=host|wsl. HOST may be a path with a drive of Wine (C:, D:\\Music).");
 }
 
 int RunChecked(RunArguments arguments, const std::vector<std::string>& command,
                const std::function<int(const manager::RunOptions&)>& run) {
-  const std::string why = Check(arguments);
+  const std::string why = CheckRunArguments(arguments);
   if (!why.empty()) return Fail(why);
   arguments.options.command = command;
   return run(arguments.options);

@@ -15,10 +15,16 @@ namespace usl::cli {
 struct RunArguments {
   manager::RunOptions options;
   std::vector<std::string> volumes;
+  std::vector<std::string> binds;
+  std::vector<std::string> shares;
   std::string network = "host";
 };
 
 void AddRunOptions(CLI::App& app, RunArguments& arguments);
+// Those of them that say where the guest's files are: --rootfs, -v, --bind, --here.
+void AddTreeOptions(CLI::App& app, RunArguments& arguments);
+// Checks the texts and fills the options from them. An empty line when all is well, else why not.
+std::string CheckRunArguments(RunArguments& arguments);
 
 // Checks the texts, puts the command in and calls `run` with the result; 125 after a line on standard error.
 int RunChecked(RunArguments arguments, const std::vector<std::string>& command,

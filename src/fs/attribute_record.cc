@@ -28,6 +28,7 @@ enum Tag : uint16_t {
   kXattrMore = 11,
   kOverflow = 12,
   kOptional = 0x8000,
+  kLinkOwners = kOptional | 11,
 };
 
 template <typename T>
@@ -121,6 +122,20 @@ bool TakeRedirect(std::span<const std::byte> data, AttributeRecord& record) {
   return IsRedirect(record.redirect);
 }
 
+constexpr size_t kLinkOwnerSize = 20;
+
+bool TakeLinkOwners(std::span<const std::byte> data, AttributeRecord& record) {
+  if (data.empty() || data.size() % kLinkOwnerSize != 0 || !record.link_owners.empty()) return false;
+  for (; !data.empty(); data = data.subspan(kLinkOwnerSize)) {
+    const AttributeRecord::LinkOwner owner{GetInteger<uint64_t>(data), GetInteger<uint32_t>(data.subspan(8)),
+                                           GetInteger<uint32_t>(data.subspan(12)),
+                                           GetInteger<uint32_t>(data.subspan(16))};
+    if (owner.uid == UINT32_MAX || owner.gid == UINT32_MAX) return false;
+    record.link_owners.push_back(owner);
+  }
+  return true;
+}
+
 bool TakeEntry(uint16_t tag, uint16_t previous, std::span<const std::byte> data, uint32_t& seen,
                AttributeRecord& record) {
   uint32_t number = 0;
@@ -146,6 +161,7 @@ bool TakeEntry(uint16_t tag, uint16_t previous, std::span<const std::byte> data,
     case kXattrMore: return (previous == kXattr || previous == kXattrMore) && TakeMore(data, record);
     case kRedirect: return TakeRedirect(data, record);
     case kOverflow: return Take(data, seen, tag, record.overflow) && record.overflow != 0;
+    case kLinkOwners: return TakeLinkOwners(data, record);
     default:
       if (!(tag & kOptional)) return false;
       record.unknown.emplace_back(tag, std::vector<std::byte>(data.begin(), data.end()));
@@ -213,6 +229,16 @@ std::vector<std::byte> EncodeRecord(const AttributeRecord& record) {
   if (record.flags) PutEntry<uint32_t>(out, kFlags, record.flags);
   if (record.overflow) PutEntry<uint64_t>(out, kOverflow, record.overflow);
   if (!record.redirect.empty()) PutBytes(out, kRedirect, std::as_bytes(std::span(record.redirect)));
+  if (!record.link_owners.empty()) {
+    std::vector<std::byte> owners;
+    for (const AttributeRecord::LinkOwner& owner : record.link_owners) {
+      PutInteger<uint64_t>(owners, owner.ino);
+      PutInteger<uint32_t>(owners, owner.birth);
+      PutInteger<uint32_t>(owners, owner.uid);
+      PutInteger<uint32_t>(owners, owner.gid);
+    }
+    PutBytes(out, kLinkOwners, owners);
+  }
   for (const auto& [name, value] : record.xattrs) {
     std::vector<std::byte> entry{static_cast<std::byte>(name.size())};
     auto bytes = std::as_bytes(std::span(name));

@@ -31,7 +31,16 @@ struct AttributeRecord {
   uint32_t links = 0;            // the guest's link count of a copied-up file with several names, or 0: the host's
   uint32_t flags = 0;
   uint64_t overflow = 0;  // the record proper is in `.usl/overflow` under this number (AttributeStore's business), or 0
-  std::string redirect;   // directories: where their content lies in the lower layers, "a/b/c"
+  // Directories of a DrvFs with metadata: whose its symlinks are, which have no attributes on the host.
+  struct LinkOwner {
+    uint64_t ino = 0;    // of the host
+    uint32_t birth = 0;  // the low bits of the birth time in nanoseconds: numbers are used again
+    uint32_t uid = 0;
+    uint32_t gid = 0;
+    friend bool operator==(const LinkOwner&, const LinkOwner&) = default;
+  };
+  std::vector<LinkOwner> link_owners;
+  std::string redirect;  // directories: where their content lies in the lower layers, "a/b/c"
   // security.*, trusted.*, system.posix_acl_* by full name (and user.* in MemoryStore).
   std::vector<std::pair<std::string, std::vector<std::byte>>> xattrs;
   // Entries of a later version that may be ignored: kept as they are when the record is rewritten.

@@ -60,7 +60,11 @@ const HostRule* HostRule::Find(std::string_view name) const {
 }
 
 Layer::Layer(LayerOptions options, std::unique_ptr<AttributeStore> store)
-    : options_(std::move(options)), store_(std::move(store)), host_uid_(::geteuid()), host_gid_(::getegid()) {}
+    : options_(std::move(options)), store_(std::move(store)), host_uid_(::geteuid()), host_gid_(::getegid()) {
+  const int count = ::getgroups(0, nullptr);
+  host_groups_.resize(static_cast<size_t>(std::max(count, 0)));
+  if (count > 0 && ::getgroups(count, host_groups_.data()) != count) host_groups_.clear();
+}
 
 Result<std::unique_ptr<Layer>> Layer::Open(LayerOptions options, std::unique_ptr<AttributeStore> store) {
   std::unique_ptr<Layer> layer(new Layer(std::move(options), std::move(store)));
@@ -139,6 +143,23 @@ Result<HostEntry> Layer::ProbePlace(const HostPlace& place) {
   return entry;
 }
 
+uint32_t Layer::EffectiveMode(const struct statx& status) const {
+  if (host_uid_ == 0) return 0777;
+  // As the host decides: the first class that applies, alone. (Its access lists count at the open.)
+  uint32_t bits = status.stx_mode & 7;
+  if (status.stx_uid == host_uid_) {
+    bits = (status.stx_mode >> 6) & 7;
+  } else if (status.stx_gid == host_gid_ || std::ranges::find(host_groups_, status.stx_gid) != host_groups_.end()) {
+    bits = (status.stx_mode >> 3) & 7;
+  }
+  uint32_t mode = 0777;
+  if (!(bits & 4)) mode &= ~0444u;
+  if (!(bits & 2)) mode &= ~0222u;
+  // Every file may be executed, as its mode does not say whether it is a program.
+  if (S_ISDIR(status.stx_mode) && !(bits & 1)) mode &= ~0111u;
+  return mode;
+}
+
 Ownership Layer::OwnershipOf(const struct statx& status, const AttributeRecord* record) const {
   uint32_t mode = status.stx_mode & 07777;
   Ownership owner{mode, 0, 0};
@@ -146,10 +167,14 @@ Ownership Layer::OwnershipOf(const struct statx& status, const AttributeRecord* 
     case Owners::kHost: return {mode, status.stx_uid, status.stx_gid};
     case Owners::kRecord: break;
     case Owners::kMapped:
-      owner.uid = status.stx_uid == host_uid_ ? options_.mapped_uid : status.stx_uid;
-      owner.gid = status.stx_gid == host_gid_ ? options_.mapped_gid : status.stx_gid;
-      // A set-id program of the host user would become one of the guest's root.
-      owner.mode = mode & ~06000u;
+      if (options_.host_modes) {
+        owner.uid = status.stx_uid == host_uid_ ? options_.mapped_uid : status.stx_uid;
+        owner.gid = status.stx_gid == host_gid_ ? options_.mapped_gid : status.stx_gid;
+        // A set-id program of the host user would become one of the guest's root.
+        owner.mode = mode & ~06000u;
+      } else {
+        owner = {EffectiveMode(status), options_.mapped_uid, options_.mapped_gid};
+      }
       owner.mode &= ~(S_ISDIR(status.stx_mode) ? options_.directory_mask : options_.file_mask);
       break;
   }

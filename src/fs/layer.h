@@ -38,6 +38,13 @@ enum class Owners {
   kMapped,  // the host user's files belong to a given guest user (DrvFs); records count with `metadata`
 };
 
+// How the members of a DrvFs's directories are found.
+enum class NameCase {
+  kForce,  // by their exact names, as on Linux
+  kDir,    // without regard to case, but in directories that are marked as sensitive
+  kOff,    // without regard to case
+};
+
 struct LayerOptions {
   std::string path;  // the host directory; symlinks in it are followed once, when it is opened
   Owners owners = Owners::kRecord;
@@ -48,6 +55,8 @@ struct LayerOptions {
   gid_t mapped_gid = 0;
   mode_t file_mask = 0, directory_mask = 0;
   bool metadata = false;
+  bool host_modes =
+      true;  // kMapped: false shows what the host user may do as 0777, and everything as the mapped user's
 };
 
 // One name of one layer.
@@ -97,6 +106,8 @@ class Layer {
 
  private:
   Layer(LayerOptions options, std::unique_ptr<AttributeStore> store);
+  // The permission bits that every guest user gets on a file of a kMapped layer without host_modes.
+  uint32_t EffectiveMode(const struct statx& status) const;
   // Applies the rules to a found entry: false when it is to be hidden.
   bool ApplyRules(const HostDirectory& directory, const HostPlace& place, std::string_view name,
                   HostEntry& entry) const;
@@ -108,6 +119,7 @@ class Layer {
   uid_t host_uid_;
   gid_t host_gid_;
   unsigned long mount_flags_ = 0;  // ST_* of statfs(2)
+  std::vector<gid_t> host_groups_;
 };
 
 }  // namespace usl::fs

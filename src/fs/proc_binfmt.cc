@@ -169,10 +169,10 @@ const BinfmtEntry* BinfmtMisc::Match(std::span<const std::byte> head, std::strin
       if (!extension.empty() && extension == entry.magic) return &entry;
       continue;
     }
-    if (entry.offset + entry.magic.size() > bytes.size()) continue;
     bool same = true;
     for (size_t i = 0; same && i < entry.magic.size(); ++i) {
-      const char difference = static_cast<char>(bytes[entry.offset + i] ^ entry.magic[i]);
+      const char byte = entry.offset + i < bytes.size() ? bytes[entry.offset + i] : '\0';
+      const char difference = static_cast<char>(byte ^ entry.magic[i]);
       same = (difference & (entry.mask.empty() ? '\xff' : entry.mask[i])) == 0;
     }
     if (same) return &entry;

@@ -4,15 +4,23 @@
 
 #include <functional>
 #include <list>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "base/unique_fd.h"
 #include "fs/synthetic_directory.h"
 #include "vfs/path.h"
 
 namespace usl::fs {
+
+// The interpreter of an F entry: the file itself, whatever has its name later.
+struct FixedInterpreter {
+  vfs::Path path;                        // for /proc/PID/exe
+  std::shared_ptr<const UniqueFd> file;  // the host file, readable
+};
 
 // A line written to `register`, parsed: ":name:type:offset:magic:mask:interpreter:flags".
 struct BinfmtEntry {
@@ -26,7 +34,7 @@ struct BinfmtEntry {
   bool credentials = false;      // C: credentials come from the binary; implies O
   bool fix_interpreter = false;  // F: the interpreter is the file that had the name at registration
   bool enabled = true;
-  vfs::Path fixed;  // F
+  FixedInterpreter fixed;  // F
 };
 // EINVAL for what Linux refuses.
 Result<BinfmtEntry> ParseBinfmt(std::string_view line);
@@ -34,13 +42,13 @@ Result<BinfmtEntry> ParseBinfmt(std::string_view line);
 class BinfmtMisc final : public SyntheticFileSystem {
  public:
   // Finds the interpreter of an F entry in the tree of who registers it.
-  using Resolver = std::function<Result<vfs::Path>(const WriterContext& writer, const std::string& path)>;
+  using Resolver = std::function<Result<FixedInterpreter>(const WriterContext& writer, const std::string& path)>;
 
   // `instance` outlives the file system.
   static Ref<BinfmtMisc> Create(const SyntheticInstance& instance, Resolver resolver);
 
-  // The entry for a file whose first bytes (up to 256) are `head` and whose name is `path`; null when there is none.
-  // Valid until the table changes. The newest matching entry counts.
+  // The entry for a file whose first bytes (up to 256; what is missing counts as zeros, as on Linux) are `head` and
+  // whose name is `path`; null when there is none. Valid until the table changes. The newest matching entry counts.
   const BinfmtEntry* Match(std::span<const std::byte> head, std::string_view path) const;
 
   bool enabled() const { return enabled_; }

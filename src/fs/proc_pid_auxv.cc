@@ -14,8 +14,8 @@
 namespace usl::fs {
 namespace {
 
-// The loader moves the vector down by its strings and arguments at most.
-constexpr uint64_t kMaxMove = protocol::kPlanStrings + (protocol::kMaxPrefixArgs + 4) * sizeof(uint64_t);
+// The loader moves the vector down by its strings and arguments and one entry of the vector at most.
+constexpr uint64_t kMaxMove = protocol::kPlanStrings + (protocol::kMaxPrefixArgs + 6) * sizeof(uint64_t);
 constexpr uint64_t kMaxSearch = 1 << 20;  // argv and envp pointers in between
 constexpr size_t kMaxEntries = 64;
 

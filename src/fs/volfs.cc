@@ -1,6 +1,7 @@
 #include "fs/volfs.h"
 
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -124,6 +125,8 @@ Result<void> VolFs::OpenTrees() {
     auto entry = USL_TRY(found.layer->Probe(cache_, *found.layer->root(), options_.single_file));
     if (!entry) return Fail(ENOENT);
     if (entry->type() == S_IFDIR) return Fail(EISDIR);
+    // It was one of another type when it was looked at.
+    if (entry->type() == S_IFLNK) return Fail(ELOOP);
     found.entry = *std::move(entry);
     root_ = MakeRef<VolInode>(*this, std::move(found), nullptr, "");
     root_->Register();
@@ -150,6 +153,11 @@ Result<void> VolFs::OpenTrees() {
 
 Ref<vfs::Inode> VolFs::root() {
   return root_;
+}
+
+unsigned VolFs::ForcedMountFlags() const {
+  // Whoever else may write to the host directory could leave programs and devices there that gain rights in this guest.
+  return options_.live ? MS_NOSUID | MS_NODEV : 0;
 }
 
 Result<struct statfs> VolFs::StatFs() {
@@ -217,7 +225,13 @@ Result<void> VolFs::EmptyWork() {
     names.emplace_back(name);
     return true;
   }));
-  for (const std::string& name : names) RemoveLeftover(work->fd(), name.c_str(), 2);
+  for (const std::string& name : names) {
+    if (name.starts_with(kNotePrefix)) {
+      // A directory that is not there was not made; anything else that is wrong with a note helps nobody.
+      if (auto note = ReadHostLink({work->fd(), name.c_str()})) (void)CompleteDirectory(*note);
+    }
+    RemoveLeftover(work->fd(), name.c_str(), 2);
+  }
   return {};
 }
 

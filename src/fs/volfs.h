@@ -16,6 +16,7 @@
 
 #include "base/format.h"
 #include "fs/directory_cache.h"
+#include "fs/fold_index.h"
 #include "fs/layer.h"
 #include "fs/tree_lock.h"
 #include "vfs/file_system.h"
@@ -26,15 +27,16 @@ class VolInode;
 struct MergedList;
 
 struct VolFsOptions {
-  std::optional<LayerOptions> upper;  // the writable tree; without it the file system is read-only
-  std::vector<LayerOptions> lowers;   // read-only trees, the topmost first
-  bool memory_attributes = false;     // records in memory (trees that end with the kernel)
-  bool volatile_tree = false;         // as memory_attributes, but only where the upper has no user attributes
-  bool live = false;                  // the host changes the tree too (DrvFs): names and attributes are not cached
-  bool exclusive = true;              // take the lock of the upper tree
-  bool sync_copy_up = false;          // fsync a copied-up file before it takes its name: for trees that are kept
-  std::string single_file;            // the root is this member of the upper's directory (a mount of one file)
-  size_t directory_fds = 256;         // bound of the cache of open directories
+  std::optional<LayerOptions> upper;      // the writable tree; without it the file system is read-only
+  std::vector<LayerOptions> lowers;       // read-only trees, the topmost first
+  bool memory_attributes = false;         // records in memory (trees that end with the kernel)
+  bool volatile_tree = false;             // as memory_attributes, but only where the upper has no user attributes
+  bool live = false;                      // the host changes the tree too (DrvFs): names and attributes are not cached
+  NameCase name_case = NameCase::kForce;  // of live trees
+  bool exclusive = true;                  // take the lock of the upper tree
+  bool sync_copy_up = false;              // fsync a copied-up file before it takes its name: for trees that are kept
+  std::string single_file;                // the root is this member of the upper's directory (a mount of one file)
+  size_t directory_fds = 256;             // bound of the cache of open directories
   std::string type_name = "volfs";
   std::string source = "volfs";
   std::string shown_options;
@@ -65,12 +67,15 @@ class VolFs : public vfs::FileSystem {
   Result<std::string> FindPath(int fd, vfs::Inode& inode) override;
   bool HasCached(const struct stat& status) const override;
   Result<void> Sync() override;
+  unsigned ForcedMountFlags() const override;
   std::string source() const override { return options_.source; }
   std::string options() const override { return options_.shown_options; }
 
   // How many inodes and open directories are held (tests, statistics).
   size_t inode_count() const { return inodes_.size(); }
   size_t open_directory_count() const { return cache_.size(); }
+
+  const FoldIndex& fold_index() const { return fold_index_; }
 
   // Test hooks: the number of the host step at which the next copy-up fails (0: none), and whether it is left as if the
   // kernel died there, or fails with this errno.
@@ -84,6 +89,7 @@ class VolFs : public vfs::FileSystem {
 
  private:
   friend class VolInode;
+  static constexpr const char* kNotePrefix = "m";  // of names in the work directory
 
   Layer* upper() const { return has_upper_ ? layers_.front().get() : nullptr; }
   bool IsLayered() const { return layers_.size() > 1; }
@@ -93,6 +99,8 @@ class VolFs : public vfs::FileSystem {
   Result<void> LockUpper();
   Result<void> CheckFormat(const std::string& path);
   Result<void> EmptyWork();
+  // Carries out a note of VolInode::MakeDirectoryInPlace that a killed kernel left.
+  Result<void> CompleteDirectory(std::string_view note);
   // The private directory for what is being made, `.usl/work` in the upper.
   Result<Ref<OpenDirectory>> Work();
   std::string TemporaryName();
@@ -138,6 +146,7 @@ class VolFs : public vfs::FileSystem {
 
   VolFsOptions options_;
   DirectoryCache cache_;
+  FoldIndex fold_index_;
   std::vector<std::unique_ptr<Layer>> layers_;  // topmost first; the upper is the front
   bool has_upper_ = false;
   TreeLock lock_;

@@ -47,7 +47,13 @@ Result<void> VolInode::SetOwnership(const Ownership& wanted) {
   // A host symlink has no attributes: one with an owner becomes a stand-in file.
   if (S_ISLNK(host_mode_)) {
     bool same = wanted.uid == owner_.uid && wanted.gid == owner_.gid;
-    return same ? Result<void>{} : ReplaceSymlink(wanted);
+    if (same) return {};
+    if (!KeepsLinkOwners()) return ReplaceSymlink(wanted);
+    if (!place_.parent || pinned_) return Fail(EPERM);
+    USL_TRY_VOID(place_.parent->PutLinkOwner(LinkOwnerFor(wanted)));
+    owner_.uid = wanted.uid;
+    owner_.gid = wanted.gid;
+    return {};
   }
   // Other special files of the host (in unpacked trees) stay as they are.
   if (!S_ISREG(host_mode_) && !S_ISDIR(host_mode_)) return Fail(EPERM);
@@ -68,8 +74,13 @@ Result<void> VolInode::SetOwnership(const Ownership& wanted) {
   if (chmods || (!record_ && record.IsDefault())) {
     // With nothing to change this still sets the ctime, as chmod(2) and chown(2) do.
     Resolved at = USL_TRY(Resolve());
-    USL_TRY_VOID(ChangeHostMode(at.place, host_mode));
-    host_mode_ = (host_mode_ & S_IFMT) | host_mode;
+    auto changed = ChangeHostMode(at.place, host_mode);
+    // A file of another host user's keeps its mode there: the record alone says what the guest sees.
+    const bool foreign = layer_->owners() == Owners::kMapped && !changed && changed.error().code() == EPERM;
+    if (!foreign) {
+      USL_TRY_VOID(changed);
+      host_mode_ = (host_mode_ & S_IFMT) | host_mode;
+    }
   }
   USL_TRY_VOID(SaveRecord(std::move(record)));
   owner_ = wanted;
@@ -77,12 +88,26 @@ Result<void> VolInode::SetOwnership(const Ownership& wanted) {
 }
 
 Result<void> VolInode::SetMappedOwnership(const Ownership& wanted) {
+  if (!layer_->options().host_modes) return SetWritable(wanted);
   if (wanted.uid != owner_.uid || wanted.gid != owner_.gid) return Fail(EPERM);
   if (S_ISLNK(host_mode_)) return Fail(EOPNOTSUPP);
   // The host's own files: its bits as the guest asks, but never a set-id program of the host user.
   Resolved at = USL_TRY(Resolve());
   uint32_t mode = wanted.mode & 01777;
   USL_TRY_VOID(ChangeHostMode(at.place, mode));
+  return Refresh(USL_TRY(Stat(at.place))), Result<void>{};
+}
+
+// Without metadata a file has one attribute of its own, as on a Windows drive: whether it may be written. Owners and
+// the other bits belong to the mount, and changing them does nothing, successfully: programs that copy files try it
+// always.
+Result<void> VolInode::SetWritable(const Ownership& wanted) {
+  if (S_ISLNK(host_mode_)) return {};
+  const bool write = wanted.mode & 0222;
+  if (write == ((owner_.mode & 0222) != 0)) return {};
+  Resolved at = USL_TRY(Resolve());
+  const uint32_t mode = host_mode_ & 01777;
+  USL_TRY_VOID(ChangeHostMode(at.place, write ? mode | 0200 : mode & ~0222u));
   return Refresh(USL_TRY(Stat(at.place))), Result<void>{};
 }
 
@@ -134,7 +159,7 @@ Result<void> VolInode::SetAttributes(const vfs::AttributeChange& change) {
   if (change.size) USL_TRY_VOID(Truncate(*change.size));
   USL_TRY_VOID(CopyUp());
   if (change.mode || change.uid || change.gid) {
-    if (volfs_.options_.live) USL_TRY_VOID(GetAttributes());
+    if (volfs_.options_.live) USL_TRY_VOID(GetAttributes());  // they may be old
     Ownership wanted = owner_;
     if (change.mode) wanted.mode = *change.mode & 07777;
     if (change.uid) wanted.uid = *change.uid;

@@ -30,6 +30,11 @@ Result<bool> VolInode::LowerHas(std::string_view name) {
   return USL_TRY(volfs_.Find(stack, name)).has_value();
 }
 
+bool VolInode::MayHoldWhiteouts() const {
+  if (directory_->stack.size() > 1 || layer_ != volfs_.upper()) return true;
+  return volfs_.IsLayered() && record_ && (record_->flags & AttributeRecord::kAnnotated);
+}
+
 Result<bool> VolInode::IsWhiteoutAt(const HostPlace& place) {
   if (!volfs_.IsLayered()) return false;
   auto entry = volfs_.upper()->ProbePlace(place);
@@ -65,12 +70,14 @@ Result<void> VolInode::MakeHostFile(const HostPlace& place, const vfs::NewInode&
         if (::mknodat(place.fd, place.name, (spec.mode & S_IFMT) | (spec.mode & 0777), 0) < 0) return FailErrno();
         return {};
       }
-      UniqueFd fd = USL_TRY(CreateHost(place, O_WRONLY, 0600));
+      // Not by an open, which a watch would tell of.
+      if (::mknodat(place.fd, place.name, S_IFREG | 0600, 0) < 0) return FailErrno();
       record.type = spec.mode & S_IFMT;
       if (S_ISCHR(spec.mode) || S_ISBLK(spec.mode)) record.rdev = spec.rdev;
       // A stand-in's host mode means nothing, so the record has the guest's.
       record.mode = spec.mode & 07777;
       if (S_ISLNK(spec.mode)) {
+        UniqueFd fd = USL_TRY(OpenHost(place, O_WRONLY));
         std::string_view rest = spec.symlink_target;
         while (!rest.empty()) {
           ssize_t written = ::write(fd.get(), rest.data(), rest.size());
@@ -86,6 +93,32 @@ Result<void> VolInode::MakeHostFile(const HostPlace& place, const vfs::NewInode&
   return upper.store().Save(place, KeyOf(status), record);
 }
 
+// After a crash the name is there with its owner, or not at all: made complete under a private name first, as a rule.
+Result<void> VolInode::MakeComplete(const HostPlace& place, std::string_view name, const vfs::NewInode& spec,
+                                    AttributeRecord& record, bool over_whiteout) {
+  const bool is_directory = S_ISDIR(spec.mode);
+  const bool watched = watched_ && !over_whiteout;
+  if (watched && is_directory) {
+    auto made = MakeDirectoryInPlace(place, name, spec, record);
+    if (made || made.error().code() != EFBIG) return made;
+  }
+  Ref<OpenDirectory> work = USL_TRY(volfs_.Work());
+  const std::string temporary = volfs_.TemporaryName();
+  const HostPlace made{work->fd(), temporary.c_str()};
+  // A symlink of root's over a whiteout stays one on the host.
+  const bool needs_record = !S_ISLNK(spec.mode) || !record.IsDefault();
+  auto done = MakeHostFile(made, spec, record, needs_record);
+  if (done && watched && !is_directory) {
+    // A link appears as a new name, where a rename would appear as one that was moved here.
+    if (::linkat(made.fd, made.name, place.fd, place.name, 0) < 0) done = FailErrno();
+    ::unlinkat(made.fd, made.name, 0);
+    return done;
+  }
+  if (done) done = Publish(temporary, name, is_directory);
+  if (!done) ::unlinkat(work->fd(), temporary.c_str(), is_directory ? AT_REMOVEDIR : 0);
+  return done;
+}
+
 Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewInode& spec) {
   const Announcement announcement(*this);
   USL_TRY_VOID(CheckChangeable(name));
@@ -93,7 +126,7 @@ Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewIn
   bool layered = volfs_.IsLayered();
   if (layered && type == S_IFCHR && spec.rdev == 0) return Fail(EPERM);
   // 0:0 would be a whiteout (as on overlayfs). The lower layers are asked here too: another thread may have been first.
-  bool is_merged = directory_->stack.size() > 1 || layer_ != volfs_.upper();
+  bool is_merged = MayHoldWhiteouts();
   if (is_merged && USL_TRY(volfs_.Find(directory_->stack, name))) return Fail(EEXIST);
   Ref<OpenDirectory> open = USL_TRY(OpenUpper());
   ComponentName component(name);
@@ -107,7 +140,9 @@ Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewIn
     bool mapped = upper.owners() == Owners::kMapped;
     if (spec.uid != (mapped ? upper.options().mapped_uid : 0)) record.uid = spec.uid;
     if (spec.gid != (mapped ? upper.options().mapped_gid : 0)) record.gid = spec.gid;
-    if (type != S_IFLNK && HostModeFor(spec.mode) != (spec.mode & 07777)) record.mode = spec.mode & 07777;
+    // A mapped file whose record names no mode shows what the mount makes of it.
+    const bool mode_differs = mapped || HostModeFor(spec.mode) != (spec.mode & 07777);
+    if (type != S_IFLNK && mode_differs) record.mode = spec.mode & 07777;
   }
   bool is_stand_in = upper.UsesRecords() && ((type == S_IFLNK && !record.IsDefault()) ||
                                              (type != S_IFLNK && type != S_IFREG && type != S_IFDIR));
@@ -121,15 +156,22 @@ Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewIn
     // A directory of the host's own gets no private directory of ours: the name appears before its record.
     USL_TRY_VOID(MakeHostFile(place, spec, record, needs_record));
   } else {
-    // Made complete under a private name first: after a crash the name is there with its owner, or not at all.
-    Ref<OpenDirectory> work = USL_TRY(volfs_.Work());
-    std::string temporary = volfs_.TemporaryName();
-    HostPlace made{work->fd(), temporary.c_str()};
-    auto done = MakeHostFile(made, spec, record, needs_record);
-    if (done) done = Publish(temporary, name, type == S_IFDIR);
-    if (!done) {
-      ::unlinkat(work->fd(), temporary.c_str(), type == S_IFDIR ? AT_REMOVEDIR : 0);
-      return Fail(done.error());
+    USL_TRY_VOID(MakeComplete(place, name, spec, record, over_whiteout));
+  }
+  if (type == S_IFDIR && volfs_.options_.name_case == NameCase::kDir) {
+    // What Linux programs make they may fill with names that differ in case only, as on WSL.
+    constexpr std::byte kSensitive{'1'};
+    auto marked = SetHostXattr(place, kCaseMark, {&kSensitive, 1}, 0);
+    if (!marked && marked.error().code() != EOPNOTSUPP) return Fail(marked.error());
+  }
+  const bool owned_link = type == S_IFLNK && KeepsLinkOwners() &&
+                          (spec.uid != upper.options().mapped_uid || spec.gid != upper.options().mapped_gid);
+  if (owned_link) {
+    const struct statx made = USL_TRY(Stat(place));
+    auto noted = PutLinkOwner({made.stx_ino, static_cast<uint32_t>(BirthOf(made)), spec.uid, spec.gid});
+    if (!noted) {
+      ::unlinkat(place.fd, place.name, 0);
+      return Fail(noted.error());
     }
   }
   ListingChanged();
@@ -168,7 +210,7 @@ Result<void> VolInode::Link(std::string_view name, vfs::Inode& target_inode) {
   ComponentName component(name);
   if (!component.IsValid()) return Fail(ENAMETOOLONG);
   HostPlace to{open->fd(), component.c_str()};
-  bool is_merged = directory_->stack.size() > 1;
+  bool is_merged = MayHoldWhiteouts();
   if (is_merged && USL_TRY(volfs_.Find(directory_->stack, name))) return Fail(EEXIST);
   bool over_whiteout = is_merged && USL_TRY(IsWhiteoutAt(to));
   Ref<OpenDirectory> work;
@@ -250,6 +292,7 @@ Result<void> VolInode::Unlink(std::string_view name, vfs::Inode& victim_inode) {
   bool is_last = is_told && USL_TRY(victim.GetAttributes()).nlink <= 1;
   USL_TRY_VOID(RemoveUpperName(name, lower_has));
   if (counted) USL_TRY_VOID(victim.CountLinks(-1));
+  if (S_ISLNK(victim.host_mode_) && KeepsLinkOwners()) USL_TRY_VOID(DropLinkOwner(victim));
   ListingChanged(name);
   victim.DropPlace(*this, name);
   if (victim.HasPlace() && !victim.pinned_) return {};

@@ -42,13 +42,30 @@ void VolInode::TakeEntry(HostEntry& entry) {
   key_ = KeyOf(entry.status);
   birth_ = BirthOf(entry.status);
   host_mode_ = entry.status.stx_mode;
+  seen_ctime_ = TimeOf(entry.status.stx_ctime);
   record_ = std::move(entry.record);
   owner_ = layer_->OwnershipOf(entry.status, record_.get());
+  ApplyLinkOwner();
 }
 
 void VolInode::Refresh(const struct statx& status) {
   host_mode_ = status.stx_mode;
   owner_ = layer_->OwnershipOf(status, record_.get());
+  ApplyLinkOwner();
+}
+
+Result<void> VolInode::RefreshAll(const HostPlace& place, const struct statx& status) {
+  const timespec ctime = TimeOf(status.stx_ctime);
+  const bool same = ctime.tv_sec == seen_ctime_.tv_sec && ctime.tv_nsec == seen_ctime_.tv_nsec;
+  if (layer_->UsesRecords() && !same && (S_ISREG(status.stx_mode) || S_ISDIR(status.stx_mode))) {
+    // Another instance may have changed it.
+    record_ = USL_TRY(layer_->store().Load(place, key_));
+    seen_ctime_ = ctime;
+    // The type of an inode never changes: what was a device is another file by now.
+    if ((record_ && record_->type ? record_->type : status.stx_mode & S_IFMT) != type()) return Fail(ESTALE);
+  }
+  Refresh(status);
+  return {};
 }
 
 void VolInode::Register() {
@@ -72,19 +89,21 @@ void VolInode::AddPlace(VolInode& parent, std::string_view name) {
     place_ = {Ref<VolInode>(&parent), std::string(name)};
     return;
   }
-  bool known = std::ranges::any_of(other_places_, [&](const Place& place) { return place.Is(parent, name); });
-  if (!known) other_places_.push_back({Ref<VolInode>(&parent), std::string(name)});
+  // A set, as there may be tens of thousands.
+  if (!other_places_) other_places_ = std::make_unique<std::unordered_set<Place, PlaceHash>>();
+  other_places_->insert({Ref<VolInode>(&parent), std::string(name)});
 }
 
 void VolInode::DropPlace(const VolInode& parent, std::string_view name) {
-  std::erase_if(other_places_, [&](const Place& place) { return place.Is(parent, name); });
-  if (!place_.Is(parent, name)) return;
-  if (other_places_.empty()) {
+  if (!place_.Is(parent, name)) {
+    if (!other_places_) return;
+    other_places_->erase({Ref<VolInode>(const_cast<VolInode*>(&parent)), std::string(name)});
+  } else if (!other_places_) {
     place_ = {};
   } else {
-    place_ = std::move(other_places_.back());
-    other_places_.pop_back();
+    place_ = std::move(other_places_->extract(other_places_->begin()).value());
   }
+  if (other_places_ && other_places_->empty()) other_places_ = nullptr;
 }
 
 Result<void> VolInode::Pin(int fd) {
@@ -142,7 +161,7 @@ Result<vfs::Attributes> VolInode::GetAttributes() {
   Resolved at = USL_TRY(Resolve());
   struct statx status = USL_TRY(Stat(at.place));
   if (KeyOf(status) != key_ || ((status.stx_mode ^ host_mode_) & S_IFMT)) return Fail(ESTALE);
-  if (volfs_.options_.live) Refresh(status);
+  if (volfs_.options_.live) USL_TRY_VOID(RefreshAll(at.place, status));
   vfs::Attributes attributes;
   attributes.ino = number_;
   attributes.mode = type() | owner_.mode;

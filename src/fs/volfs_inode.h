@@ -17,6 +17,11 @@
 
 namespace usl::fs {
 
+// The host attribute of a directory that says whether its members' names are sensitive to case ("1") or not, for
+// case=dir; guests know it as kCaseXattr, the name that WSL gives it.
+inline constexpr const char* kCaseMark = "user.usl.case_sensitive";
+inline constexpr std::string_view kCaseXattr = "system.wsl_case_sensitive";
+
 using MemberNames = std::unordered_set<std::string>;
 
 class VolInode final : public vfs::Inode {
@@ -40,7 +45,9 @@ class VolInode final : public vfs::Inode {
                       std::string_view new_name, vfs::Inode* target, unsigned flags) override;
   Result<Ref<vfs::Inode>> CreateUnnamed(const vfs::NewInode& spec) override;
   Result<void> ReadDirectory(int open_directory, uint64_t parent_ino, vfs::DirectorySink& sink) override;
+  Result<void> PrepareWatch(uint32_t mask) override;
   bool CacheableNames() const override { return !volfs_.options_.live; }
+  std::string_view NameIn(const vfs::Inode& directory, std::string_view name) const override;
 
   Result<std::vector<std::byte>> GetXattr(std::string_view name) override;
   Result<void> SetXattr(std::string_view name, std::span<const std::byte> value, int flags) override;
@@ -68,6 +75,12 @@ class VolInode final : public vfs::Inode {
     std::string name;
     bool Is(const VolInode& directory, std::string_view other) const {
       return parent.get() == &directory && name == other;
+    }
+    friend bool operator==(const Place&, const Place&) = default;
+  };
+  struct PlaceHash {
+    size_t operator()(const Place& place) const {
+      return std::hash<const void*>()(place.parent.get()) * 31 + std::hash<std::string>()(place.name);
     }
   };
   struct DirectoryState {
@@ -103,6 +116,12 @@ class VolInode final : public vfs::Inode {
   void TakeEntry(HostEntry& entry);
   // Takes over attributes from a new look at the host file (DrvFs).
   void Refresh(const struct statx& status);
+  // The same with the record, if the file was changed since it was read.
+  Result<void> RefreshAll(const HostPlace& place, const struct statx& status);
+  // Is a name in this directory looked up without regard to case?
+  Result<bool> FoldsCase();
+  // Is `name` the attribute that tells it?
+  bool HasCaseMark(std::string_view name) const;
   void Register();
   void Unregister();
   void AddPlace(VolInode& parent, std::string_view name);
@@ -134,7 +153,15 @@ class VolInode final : public vfs::Inode {
   Result<void> SaveRecord(AttributeRecord record);
   Result<void> SetOwnership(const Ownership& wanted);
   Result<void> SetMappedOwnership(const Ownership& wanted);
+  Result<void> SetWritable(const Ownership& wanted);
   Result<void> ReplaceSymlink(const Ownership& wanted);
+  // Owners of a live tree's symlinks, which stay symlinks for the host: kept in the record of their directory.
+  bool KeepsLinkOwners() const { return volfs_.options_.live && layer_->UsesRecords(); }
+  void ApplyLinkOwner();
+  AttributeRecord::LinkOwner LinkOwnerFor(const Ownership& owner) const;
+  // Of a directory. ENOSPC when its record is full.
+  Result<void> PutLinkOwner(const AttributeRecord::LinkOwner& owner);
+  Result<void> DropLinkOwner(const VolInode& link);
   Result<void> Truncate(uint64_t size);
   Result<void> Annotate();
   Result<UniqueFd> OpenNormalising(const HostPlace& place, int flags);
@@ -145,7 +172,17 @@ class VolInode final : public vfs::Inode {
   Result<bool> LowerHas(std::string_view name);
   Result<void> MakeHostFile(const HostPlace& place, const vfs::NewInode& spec, AttributeRecord& record,
                             bool needs_record);
+  Result<void> MakeComplete(const HostPlace& place, std::string_view name, const vfs::NewInode& spec,
+                            AttributeRecord& record, bool over_whiteout);
   Result<bool> IsWhiteoutAt(const HostPlace& place);
+  bool MayHoldWhiteouts() const;
+  // Makes a directory under its name at once, with a note that completes it after a crash: for watched directories,
+  // where one that is renamed to its place would be told as a moved one.
+  Result<void> MakeDirectoryInPlace(const HostPlace& place, std::string_view name, const vfs::NewInode& spec,
+                                    AttributeRecord& record);
+  // Makes a watched directory of several layers one of the upper tree alone, where that does not mean to copy much.
+  Result<void> Flatten();
+  Result<bool> IsCheapToFlatten(const std::vector<Ref<VolInode>>& members);
   // Moves a finished file from the work directory to a name here, over a whiteout if there is one.
   Result<void> Publish(const std::string& temporary, std::string_view name, bool is_directory);
   Result<void> RemoveUpperName(std::string_view name, bool lower_has);
@@ -174,15 +211,17 @@ class VolInode final : public vfs::Inode {
   uint64_t birth_ = 0;
   uint64_t number_ = 0;
   uint32_t host_mode_ = 0;  // st_mode of the host file
+  timespec seen_ctime_{};   // of live trees: when the record was read
   Ownership owner_{};
   bool registered_ = false;
   bool copying_ = false;
   bool may_be_open_ = true;          // since the file was last found not to be
   bool reading_changes_it_ = false;  // IsSteady() said yes, and the access time does not rest
+  bool watched_ = false;  // by a guest's inotify, now or earlier
   std::unique_ptr<AttributeRecord> record_;
   std::unique_ptr<DirectoryState> directory_;  // of directories
   Place place_;
-  std::vector<Place> other_places_;
+  std::unique_ptr<std::unordered_set<Place, PlaceHash>> other_places_;  // null when there are none: the common case
   std::string index_name_;  // in `.usl/index`: a copied-up file that has several names in the lower layers
   UniqueFd pinned_;
 };

@@ -69,8 +69,27 @@ Result<Ref<VolInode>> VolInode::LookupName(std::string_view name) {
   if (!IsDirectory()) return Fail(ENOTDIR);
   if (volfs_.IsReservedName(*this, name)) return Fail(ENOENT);
   auto found = USL_TRY(volfs_.Find(directory_->stack, name));
+  if (found) return volfs_.MakeInode(*std::move(found), this, name);
+  if (!USL_TRY(FoldsCase())) return Fail(ENOENT);
+  HostDirectory& own = *directory_->stack.front();
+  Ref<OpenDirectory> open = USL_TRY(volfs_.cache_.Get(own));
+  const auto real = USL_TRY(volfs_.fold_index_.Find(own.key(), open->fd(), name));
+  if (!real || volfs_.IsReservedName(*this, *real)) return Fail(ENOENT);
+  found = USL_TRY(volfs_.Find(directory_->stack, *real));
   if (!found) return Fail(ENOENT);
-  return volfs_.MakeInode(*std::move(found), this, name);
+  return volfs_.MakeInode(*std::move(found), this, *real);
+}
+
+Result<bool> VolInode::FoldsCase() {
+  if (volfs_.options_.name_case != NameCase::kDir) return volfs_.options_.name_case == NameCase::kOff;
+  Ref<OpenDirectory> open = USL_TRY(volfs_.cache_.Get(*directory_->stack.front()));
+  const auto mark = GetHostXattr({open->fd(), ""}, kCaseMark);
+  return !mark || mark->size() != 1 || mark->front() != std::byte{'1'};
+}
+
+std::string_view VolInode::NameIn(const vfs::Inode& directory, std::string_view name) const {
+  // Just found there, so the place is that of the look-up.
+  return place_.parent.get() == &directory ? std::string_view(place_.name) : name;
 }
 
 Result<Ref<vfs::Inode>> VolInode::Lookup(std::string_view name, const vfs::Context&) {
@@ -85,17 +104,17 @@ Result<Ref<VolInode>> VolFs::MakeInode(FoundName found, VolInode* parent, std::s
   if (Ref<VolInode> known = FindInode(key)) {
     bool same = known->type() == found.entry.type() && (!options_.live || known->birth_ == BirthOf(found.entry.status));
     if (same && !known->IsDirectory()) {
+      known->AddPlace(*parent, name);
       if (options_.live) {
-        known->Refresh(found.entry.status);
+        known->TakeEntry(found.entry);
         known->pinned_.Reset();
       }
-      known->AddPlace(*parent, name);
       return known;
     }
     if (same && !options_.live && known->place_.Is(*parent, name)) return known;
     if (same && options_.live) {
       // The host may have renamed the directory or one above it.
-      known->Refresh(found.entry.status);
+      known->TakeEntry(found.entry);
       known->place_ = {Ref<VolInode>(parent), std::string(name)};
       known->directory_->stack = std::move(found.stack);
       return known;

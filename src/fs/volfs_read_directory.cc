@@ -74,6 +74,11 @@ Result<void> VolInode::ReadNative(int fd, uint64_t parent_ino, vfs::DirectorySin
         if (annotated && (type == DT_REG || type == DT_DIR || type == DT_UNKNOWN)) {
           auto found = layer_->Probe(volfs_.cache_, *directory_->stack.front(), entry->name);
           if (found && *found) {
+            // Left behind in a directory that became opaque (Flatten).
+            if (volfs_.IsLayered() && (*found)->IsWhiteout()) {
+              taken = entry->next;
+              continue;
+            }
             type = DirentType((*found)->type());
             if ((*found)->record && (*found)->record->origin) ino = (*found)->record->origin;
           }

@@ -160,6 +160,12 @@ Result<void> VolInode::Rename(std::string_view old_name, vfs::Inode& source_inod
     return inode.record_ && (inode.record_->type || inode.record_->origin);
   };
   if (is_marked(source)) USL_TRY_VOID(destination.Annotate());
+  // Symlinks of the host take their owners along, before they move: what is noted for nothing does no harm.
+  const bool owned = KeepsLinkOwners() && &destination != this;
+  const bool moves_link = owned && S_ISLNK(source.host_mode_),
+             swaps_link = owned && exchange && S_ISLNK(target->host_mode_);
+  if (moves_link) USL_TRY_VOID(destination.PutLinkOwner(source.LinkOwnerFor(source.owner_)));
+  if (swaps_link) USL_TRY_VOID(PutLinkOwner(target->LinkOwnerFor(target->owner_)));
   UniqueFd replaced;
   if (target && !exchange && target->IsDirectory()) {
     // Whoever is in the directory that disappears goes on by an fd.
@@ -182,6 +188,8 @@ Result<void> VolInode::Rename(std::string_view old_name, vfs::Inode& source_inod
     }
   }
 
+  if (moves_link) USL_TRY_VOID(DropLinkOwner(source));
+  if (swaps_link) USL_TRY_VOID(destination.DropLinkOwner(*target));
   ListingChanged(exchange ? std::string_view{} : old_name);
   destination.ListingChanged();
   if (target) {

@@ -4,6 +4,7 @@
 #include <sys/xattr.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "fs/volfs_inode.h"
 
@@ -37,6 +38,12 @@ Result<void> CheckName(std::string_view name) {
   return Fail(EOPNOTSUPP);
 }
 
+// "0" or "1".
+std::optional<char> CaseMark(std::span<const std::byte> value) {
+  const char mark = value.size() == 1 ? static_cast<char>(value.front()) : '\0';
+  return mark == '0' || mark == '1' ? std::optional(mark) : std::nullopt;
+}
+
 // The host's attributes that a layer with the host's owners passes on, beside user.*.
 bool IsPassedOn(std::string_view name) {
   return name == "security.capability" || name.starts_with("system.posix_acl_");
@@ -48,7 +55,14 @@ bool VolInode::HasAcl() {
   return record_ && (record_->FindXattr("system.posix_acl_access") || record_->FindXattr("system.posix_acl_default"));
 }
 
+bool VolInode::HasCaseMark(std::string_view name) const {
+  return name == kCaseXattr && volfs_.options_.name_case == NameCase::kDir && IsDirectory();
+}
+
 Result<std::vector<std::byte>> VolInode::GetXattr(std::string_view name) {
+  if (HasCaseMark(name)) {
+    return std::vector<std::byte>{std::byte{USL_TRY(FoldsCase()) ? '0' : '1'}};
+  }
   USL_TRY_VOID(CheckName(name));
   bool by_record = !IsUser(name) || (layer_->store().KeepsUserXattrs());
   if (by_record && layer_->UsesRecords()) {
@@ -65,6 +79,11 @@ Result<std::vector<std::byte>> VolInode::GetXattr(std::string_view name) {
 
 Result<void> VolInode::SetXattr(std::string_view name, std::span<const std::byte> value, int flags) {
   const Announcement announcement(*this, IsDirectory());
+  if (HasCaseMark(name)) {
+    if (!CaseMark(value)) return Fail(EINVAL);
+    Ref<OpenDirectory> open = USL_TRY(OpenUpper());
+    return SetHostXattr({open->fd(), ""}, kCaseMark, value, 0);
+  }
   USL_TRY_VOID(CheckName(name));
   if (value.size() > XATTR_SIZE_MAX) return Fail(E2BIG);
   if (flags & ~(XATTR_CREATE | XATTR_REPLACE)) return Fail(EINVAL);
@@ -115,7 +134,7 @@ Result<std::vector<std::string>> VolInode::ListXattr() {
   auto host = ListHostXattr(at.place);
   if (!host) return host.error().code() == EOPNOTSUPP ? Result<std::vector<std::string>>(names) : Fail(host.error());
   for (const std::string& name : *host) {
-    if (name == kOwn) continue;
+    if (name == kOwn || (volfs_.options_.live && name == kCaseMark)) continue;
     if (IsUser(name)) {
       names.push_back(IsEscaped(name) ? name.substr(0, name.size() - 1) : name);
     } else if (layer_->owners() == Owners::kHost && IsPassedOn(name)) {

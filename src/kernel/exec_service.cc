@@ -18,7 +18,9 @@
 #include <optional>
 
 #include "base/log.h"
+#include "fs/host_file.h"
 #include "kernel/exec/elf.h"
+#include "kernel/exec/front_arguments.h"
 #include "kernel/exec/plan.h"
 #include "kernel/exec/script.h"
 #include "kernel/exec_credentials.h"
@@ -31,8 +33,9 @@ namespace {
 
 constexpr int kMayExecute = 1;
 constexpr int kMayRead = 4;
-// Linux rewrites a program at most this often (search_binary_handler).
+// Linux rewrites a program at most this often (exec_binprm).
 constexpr int kMaxInterpreterDepth = 5;
+constexpr uint64_t kPreserveArgv0 = 1;  // AT_FLAGS_PRESERVE_ARGV0 of linux/binfmts.h
 
 }  // namespace
 
@@ -59,6 +62,28 @@ struct ExecService::Opened {
     return {};
   }
   std::span<const std::byte> Head() const { return {head.data(), head_size}; }
+};
+
+// What was found on the way from the named file to the one that runs.
+struct ExecService::Chain {
+  Opened program;    // the file at hand
+  vfs::Path path;    // its place; empty for a native file
+  std::string name;  // bprm->interp of Linux
+  exec::FrontArguments front;
+  std::optional<Opened> binary;     // flag O: the interpreter gets it as a descriptor
+  bool binary_credentials = false;  // flag C: ids and capabilities come from it
+  bool preserve_argv0 = false;      // flag P
+  bool is_interpreted = false;
+};
+
+// One rewriting: who is to run the file at hand.
+struct ExecService::Step {
+  std::string interpreter;
+  std::optional<std::string> argument;
+  fs::FixedInterpreter fixed;
+  bool keep_argv0 = false;
+  bool open_binary = false;
+  bool credentials = false;
 };
 
 Result<ExecService::Opened> ExecService::OpenProgram(const vfs::Context& context, const vfs::Path& path) {
@@ -139,74 +164,139 @@ Result<std::unique_ptr<PendingExec>> ExecService::Prepare(SyscallContext& contex
   exec::NewPlan(*pending->plan);
   vfs::Context view = context.FsView();
 
-  Opened program;
-  vfs::Path path = request.path;
-  if (path) {
-    program = USL_TRY(OpenProgram(view, path));
+  Chain chain;
+  chain.path = request.path;
+  chain.name = request.name;
+  if (chain.path) {
+    chain.program = USL_TRY(OpenProgram(view, chain.path));
   } else {
-    program.fd = std::move(request.native);
-    program.attributes.mode = S_IFREG | 0700;
-    USL_TRY_VOID(program.ReadHead());
+    chain.program.fd = std::move(request.native);
+    chain.program.attributes.mode = S_IFREG | 0700;
+    USL_TRY_VOID(chain.program.ReadHead());
   }
+  USL_TRY_VOID(FollowInterpreters(view, request, chain));
 
-  std::vector<std::string> prefix;
-  std::string name = request.name;
-  bool is_script = false;
-  for (int depth = 0;; ++depth) {
-    auto script = exec::ParseScript(program.Head());
-    if (!script) {
-      if (script.error() == Error(ENOEXEC)) break;
-      return Fail(script.error());
-    }
-    if (depth >= kMaxInterpreterDepth) return Fail(ELOOP);
-    if (request.through_fd && request.close_on_exec) return Fail(ENOENT);
-    // The new interpreter goes in front; the first round replaces argv[0] by the script's name.
-    std::vector<std::string> front{script->interpreter};
-    if (script->argument) front.push_back(*script->argument);
-    if (!is_script) {
-      front.push_back(name);
-      prefix = std::move(front);
-    } else {
-      // prefix[0] is the name of the interpreter that turned out to be a script itself.
-      front.push_back(name);
-      front.insert(front.end(), prefix.begin() + 1, prefix.end());
-      prefix = std::move(front);
-    }
-    is_script = true;
-    name = script->interpreter;
-    path = USL_TRY(kernel_.vfs().Walk(view, {.at = view.cwd, .path = name}, 0));
-    program = USL_TRY(OpenProgram(view, path));
-  }
-
-  bool allow_set_id = program.set_id_allowed && !context.credentials().no_new_privs;
-  auto after =
-      USL_TRY(CredentialsAfterExec(context.credentials(), program.attributes, program.capabilities, allow_set_id));
-  // Under a debugger nothing is gained (LSM_UNSAFE_PTRACE). Who traces is asked when the new address space is there: a
-  // debugger may come until then.
-  if (after.privileged && !context.credentials().Has(CAP_SYS_PTRACE)) {
-    pending->without_gain =
-        USL_TRY(CredentialsAfterExec(context.credentials(), program.attributes, program.capabilities, false));
-  }
-  pending->credentials = std::make_shared<const cred::Credentials>(std::move(after.credentials));
-  pending->secure = after.secure;
-  pending->readable = program.readable;
-  pending->dumpable = !after.privileged && program.readable;
+  const bool gains = USL_TRY(PlanCredentials(context, chain, *pending));
   // What CLONE_FS shares stays shared over an exec.
   pending->fs = context.task().fs();
   // Linux forgets the flag where rights are gained (PER_CLEAR_ON_SETID).
-  const bool random = after.privileged || !(PersonalityOf(context.notification().tid) & ADDR_NO_RANDOMIZE);
-  USL_TRY_VOID(PlanImages(*pending, program, view, random));
+  const bool random = gains || !(PersonalityOf(context.notification().tid) & ADDR_NO_RANDOMIZE);
+  USL_TRY_VOID(PlanImages(*pending, chain.program, view, random));
   USL_TRY_VOID(exec::SetExecfn(*pending->plan, request.name));
   exec::SetComm(*pending->plan, request.name);
-  if (is_script) USL_TRY_VOID(exec::SetPrefix(*pending->plan, prefix, 1));
+  if (chain.is_interpreted) {
+    USL_TRY_VOID(exec::SetPrefix(*pending->plan, chain.front.list(), chain.front.dropped()));
+  }
+  if (chain.preserve_argv0) USL_TRY_VOID(exec::AddAux(*pending->plan, AT_FLAGS, kPreserveArgv0));
+  if (chain.binary) pending->binary = std::move(chain.binary->fd);
 
   auto new_program = std::make_shared<Program>();
-  new_program->path = path;
+  new_program->path = chain.path;
   new_program->name = request.name;
-  new_program->prefix = std::move(prefix);
-  new_program->dropped = is_script ? 1 : 0;
+  new_program->prefix = chain.front.list();
+  new_program->dropped = chain.front.dropped();
   pending->program = std::move(new_program);
   return pending;
+}
+
+Result<bool> ExecService::PlanCredentials(const SyscallContext& context, const Chain& chain, PendingExec& pending) {
+  const Opened& source = chain.binary_credentials ? *chain.binary : chain.program;
+  const bool allow_set_id = source.set_id_allowed && !context.credentials().no_new_privs;
+  auto after =
+      USL_TRY(CredentialsAfterExec(context.credentials(), source.attributes, source.capabilities, allow_set_id));
+  // Under a debugger nothing is gained (LSM_UNSAFE_PTRACE). Who traces is asked when the new address space is there: a
+  // debugger may come until then.
+  if (after.privileged && !context.credentials().Has(CAP_SYS_PTRACE)) {
+    pending.without_gain =
+        USL_TRY(CredentialsAfterExec(context.credentials(), source.attributes, source.capabilities, false));
+  }
+  pending.credentials = std::make_shared<const cred::Credentials>(std::move(after.credentials));
+  pending.secure = after.secure;
+  pending.readable = chain.program.readable && (!chain.binary || chain.binary->readable);
+  pending.dumpable = !after.privileged && pending.readable;
+  return after.privileged;
+}
+
+Result<std::optional<ExecService::Step>> ExecService::NextStep(const Chain& chain) const {
+  // In Linux's order: binfmt_misc is asked before scripts and ELF.
+  if (binfmt_) {
+    if (const fs::BinfmtEntry* entry = binfmt_->Match(chain.program.Head(), chain.name)) {
+      return Step{.interpreter = entry->interpreter,
+                  .argument = {},
+                  .fixed = entry->fixed,
+                  .keep_argv0 = entry->preserve_argv0,
+                  .open_binary = entry->open_binary,
+                  .credentials = entry->credentials};
+    }
+  }
+  auto script = exec::ParseScript(chain.program.Head());
+  if (!script) {
+    if (script.error() == Error(ENOEXEC)) return std::nullopt;
+    return Fail(script.error());
+  }
+  return Step{.interpreter = std::move(script->interpreter), .argument = std::move(script->argument), .fixed = {}};
+}
+
+Result<void> ExecService::FollowInterpreters(const vfs::Context& context, const Request& request, Chain& chain) {
+  bool wants_binary = false;
+  for (int depth = 0;; ++depth) {
+    if (depth > kMaxInterpreterDepth) return Fail(ELOOP);
+    std::optional<Step> step = USL_TRY(NextStep(chain));
+    if (!step) return {};
+    // The interpreter could not open it any more.
+    if (request.through_fd && request.close_on_exec) return Fail(ENOENT);
+    chain.is_interpreted = true;
+    if (step->keep_argv0) {
+      chain.preserve_argv0 = true;
+    } else {
+      chain.front.RemoveFirst();
+    }
+    chain.front.Push(chain.name);
+    if (step->argument) chain.front.Push(*step->argument);
+    chain.front.Push(step->interpreter);
+    wants_binary = wants_binary || step->open_binary;
+    chain.name = step->interpreter;
+    Opened next;
+    if (step->fixed.file) {
+      chain.path = step->fixed.path;
+      next = USL_TRY(OpenFixedProgram(step->fixed));
+    } else {
+      chain.path = USL_TRY(kernel_.vfs().Walk(context, {.at = context.cwd, .path = step->interpreter}, 0));
+      next = USL_TRY(OpenProgram(context, chain.path));
+    }
+    chain.binary_credentials = chain.binary_credentials || step->credentials;
+    if (wants_binary) {
+      // Linux hands one binary over: an interpreter that got one cannot need an interpreter itself.
+      if (chain.binary) return Fail(ENOEXEC);
+      chain.binary = std::move(chain.program);
+    }
+    chain.program = std::move(next);
+  }
+}
+
+Result<ExecService::Opened> ExecService::OpenFixedProgram(const fs::FixedInterpreter& fixed) {
+  Opened opened;
+  opened.fd = USL_TRY(fs::OpenHost({fixed.file->get(), ""}, O_RDONLY | O_NONBLOCK));
+  opened.attributes.mode = S_IFREG | 0755;
+  // It may have lost its name since; then nothing is known of it but what it holds.
+  if (vfs::Inode* inode = fixed.path.inode()) {
+    if (auto attributes = inode->GetAttributes()) opened.attributes = *attributes;
+  }
+  opened.set_id_allowed = !(fixed.path.mount->flags() & MS_NOSUID);
+  USL_TRY_VOID(opened.ReadHead());
+  return opened;
+}
+
+Result<fs::FixedInterpreter> ExecService::OpenFixed(const fs::WriterContext& writer, const std::string& path) {
+  // The writer may be gone by now: what it wrote is applied afterwards.
+  Ref<Task> task = kernel_.tasks().FindTask(writer.thread);
+  if (!task) task = kernel_.tasks().FindTask(writer.thread_group);
+  if (!task) return Fail(ESRCH);
+  const vfs::Context view{.credentials = writer.credentials, .root = task->fs()->root, .cwd = task->fs()->cwd};
+  fs::FixedInterpreter fixed;
+  fixed.path = USL_TRY(kernel_.vfs().Walk(view, {.at = view.cwd, .path = path}, 0));
+  fixed.file = std::make_shared<const UniqueFd>(USL_TRY(OpenProgram(view, fixed.path)).fd);
+  return fixed;
 }
 
 Result<Reply> ExecService::Execute(SyscallContext& context, Request request) {
@@ -290,6 +380,8 @@ Result<Reply> ExecService::HandOver(SyscallContext& context, std::unique_ptr<Pen
     plan.flags |= protocol::kPlanRestoreSignalMask;
     plan.signal_mask = *pending->signal_mask;
   }
+  // First, so that it gets the lowest free number, as on Linux; the loader closes the others.
+  if (pending->binary) plan.exec_fd = USL_TRY(listener.AddFd(notification.id, pending->binary.get(), false));
   plan.pico_fd = USL_TRY(listener.AddFd(notification.id, pico_fd_, true));
   plan.image.fd = USL_TRY(listener.AddFd(notification.id, pending->image.get(), true));
   if (pending->interpreter) {

@@ -16,6 +16,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "fs/proc_binfmt.h"
 #include "kernel/exec_credentials.h"
 #include "kernel/syscall_context.h"
 #include "kernel/task.h"
@@ -27,6 +28,7 @@ namespace usl::kernel {
 struct PendingExec {
   UniqueFd image;
   UniqueFd interpreter;
+  UniqueFd binary;  // what an interpreter of binfmt_misc gets as AT_EXECFD, or empty
   std::unique_ptr<protocol::ExecPlan> plan;
   cred::CredentialsRef credentials;
   bool secure = false;  // AT_SECURE
@@ -81,11 +83,24 @@ class ExecService {
   // A task of the process died, or it executes something else: what was pending goes.
   void Forget(Process& process);
 
+  // The table of interpreters by magic and extension; none until this is called.
+  void SetBinfmt(Ref<fs::BinfmtMisc> binfmt) { binfmt_ = std::move(binfmt); }
+  // Opens the interpreter of an F entry when that is registered, by the writer's tree. Errors as execve(2).
+  Result<fs::FixedInterpreter> OpenFixed(const fs::WriterContext& writer, const std::string& path);
+
  private:
   struct Opened;
+  struct Chain;
+  struct Step;
+  // From the file that was named to the one that is run: `#!` lines and binfmt_misc.
+  Result<void> FollowInterpreters(const vfs::Context& context, const Request& request, Chain& chain);
+  Result<std::optional<Step>> NextStep(const Chain& chain) const;
+  Result<Opened> OpenFixedProgram(const fs::FixedInterpreter& fixed);
   Result<std::unique_ptr<PendingExec>> Prepare(SyscallContext& context, Request& request);
   Result<Opened> OpenProgram(const vfs::Context& context, const vfs::Path& path);
   Result<Opened> OpenInterpreter(const vfs::Context& context, const std::string& path);
+  // Fills in what the program will be; whether it gains rights.
+  Result<bool> PlanCredentials(const SyscallContext& context, const Chain& chain, PendingExec& pending);
   // `random`: the addresses are random.
   Result<void> PlanImages(PendingExec& pending, Opened& program, const vfs::Context& context, bool random);
   Result<Reply> StubHypercall(SyscallContext& context);
@@ -97,6 +112,7 @@ class ExecService {
   const uint64_t pico_base_;
   const int pico_fd_;
   platform::TracedExecs traced_;
+  Ref<fs::BinfmtMisc> binfmt_;
 };
 
 }  // namespace usl::kernel

@@ -17,13 +17,17 @@
 #include "fs/devfs.h"
 #include "fs/drvfs.h"
 #include "fs/host_view.h"
+#include "fs/proc_binfmt.h"
 #include "fs/procfs.h"
 #include "fs/synthetic_write.h"
 #include "fs/sysfs.h"
 #include "fs/tmpfs.h"
 #include "fs/volfs.h"
+#include "kernel/exec_service.h"
 #include "kernel/proc_source.h"
+#include "manager/accounts.h"
 #include "manager/host_paths.h"
+#include "manager/host_shares.h"
 #include "manager/mount_types.h"
 
 namespace usl::manager {
@@ -52,7 +56,8 @@ class Builder {
   // Each step leaves a line for people in `why` and returns false when it fails.
   bool Build() {
     if (!MakeRoot() || !MakeSynthetic() || !MountSystem()) return false;
-    AddMountTypes(kernel_, View().Context());
+    if (!AllowShares()) return false;
+    AddMountTypes(kernel_, View().Context(), shares_);
     return MountVolumes() && WriteNetworkFiles();
   }
 
@@ -143,7 +148,7 @@ class Builder {
               kSafe | MS_NOEXEC | MS_RDONLY) &&
         MountOn("/sys/fs/cgroup", fs::CgroupFs::Create(synthetic_->source, synthetic_->instance), kSafe | MS_NOEXEC) &&
         MountTemporary("/dev", 0755, MS_NOSUID);
-    if (!mounted) return false;
+    if (!mounted || !MountBinfmt()) return false;
     const GuestView view = View();
     fs::RegisterDevices(view.vfs.devices(), *synthetic_->devpts);
     RegisterKernelLog();
@@ -171,19 +176,69 @@ class Builder {
     kernel_.log().Add(kInformation, format("usl: instance {} starts", inputs_.host_name));
   }
 
-  bool MountVolumes() {
-    for (const Volume& volume : inputs_.options.volumes) {
-      if (!Bind(volume.host_path, volume.guest_path, volume.read_only)) return false;
-    }
-    return !inputs_.options.here || Bind(inputs_.current_directory, inputs_.current_directory, false);
+  // Interpreters for foreign programs. Distributions expect it mounted; systemd would mount it on demand.
+  bool MountBinfmt() {
+    kernel::ExecService& exec = kernel_.exec();
+    auto binfmt = fs::BinfmtMisc::Create(
+        synthetic_->instance,
+        [&exec](const fs::WriterContext& writer, const std::string& path) { return exec.OpenFixed(writer, path); });
+    exec.SetBinfmt(binfmt);
+    return Mount("/proc/sys/fs/binfmt_misc", std::move(binfmt), kSafe | MS_NOEXEC);
   }
 
-  bool Bind(const std::string& host, const std::string& guest, bool read_only) {
-    const auto file_system = fs::MakeDrvFs({.host_path = host, .read_only = read_only});
-    if (!file_system) return Fail(format("cannot bind \"{}\"", host), file_system.error());
-    const unsigned flags = kSafe | (read_only ? unsigned{MS_RDONLY} : 0u);
-    struct stat status;
-    if (stat(host.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) return Mount(guest, *file_system, flags);
+  bool Allow(const std::string& path, const std::string& alias, bool read_only) {
+    if (auto allowed = shares_->Allow(path, read_only); !allowed) {
+      return Fail(format("cannot bind \"{}\"", path), allowed.error());
+    }
+    // The name that the user gave is good for the guest too; it may have become another one's meanwhile.
+    if (!alias.empty()) (void)shares_->Allow(alias, read_only);
+    return true;
+  }
+
+  // What the guest may mount itself: all that is bound, and what was given for that alone.
+  bool AllowShares() {
+    for (const Volume& volume : inputs_.options.volumes) {
+      if (!Allow(volume.host_path, volume.alias, volume.options.read_only)) return false;
+    }
+    for (const Share& share : inputs_.options.shares) {
+      if (!Allow(share.host_path, share.alias, share.read_only)) return false;
+    }
+    return !inputs_.options.here || Allow(inputs_.current_directory, "", false);
+  }
+
+  // The host user's files belong to the user of the session.
+  bool FindOwner() {
+    const GuestView view = View();
+    return ResolveAccount(inputs_.options.user, view.ReadFile("/etc/passwd").value_or(""),
+                          view.ReadFile("/etc/group").value_or(""), &owner_, &why);
+  }
+
+  bool MountVolumes() {
+    const RunOptions& options = inputs_.options;
+    if (options.volumes.empty() && !options.here) return true;
+    if (!FindOwner()) return false;
+    for (const Volume& volume : options.volumes) {
+      if (!Bind(volume)) return false;
+    }
+    if (!options.here) return true;
+    return Bind({.host_path = inputs_.current_directory,
+                 .alias = {},
+                 .guest_path = inputs_.current_directory,
+                 .options = {.host_modes = true}});
+  }
+
+  bool Bind(const Volume& volume) {
+    const std::string& guest = volume.guest_path;
+    fs::DrvFsOptions options = volume.options;
+    if (!options.uid) options.uid = owner_.uid;
+    if (!options.gid) options.gid = owner_.gid;
+    auto source = fs::OpenDrvFsSource(volume.host_path);
+    if (!source) return Fail(format("cannot bind \"{}\"", volume.host_path), source.error());
+    const bool is_directory = source->single_file.empty();
+    const auto file_system = fs::MakeDrvFs(std::move(*source), options);
+    if (!file_system) return Fail(format("cannot bind \"{}\"", volume.host_path), file_system.error());
+    const unsigned flags = kSafe | volume.mount_flags | (options.read_only ? unsigned{MS_RDONLY} : 0u);
+    if (is_directory) return Mount(guest, *file_system, flags);
     // A file is mounted on a file.
     const size_t slash = guest.rfind('/');
     if (slash > 0) {
@@ -229,6 +284,8 @@ class Builder {
   kernel::Kernel& kernel_;
   const TreeInputs& inputs_;
   Synthetic* synthetic_ = nullptr;
+  Account owner_;
+  std::shared_ptr<HostShares> shares_ = std::make_shared<HostShares>(WineDrives::OfUser());
 };
 
 }  // namespace

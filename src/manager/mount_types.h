@@ -1,14 +1,17 @@
 // The types of file systems that guests can mount(2).
 #pragma once
 
+#include <memory>
+
 #include "kernel/kernel.h"
+#include "manager/host_shares.h"
 #include "vfs/context.h"
 
 namespace usl::manager {
 
-// Fills kernel.mount_types(). New tmpfs are made; proc, sysfs, devpts and devtmpfs exist once in an instance and are
-// those that are mounted in `view`'s tree already. Host directories are not among them: which ones a guest sees, the
-// user says.
-void AddMountTypes(kernel::Kernel& kernel, const vfs::Context& view);
+// Fills kernel.mount_types(). New tmpfs are made; proc, sysfs, devpts, devtmpfs and binfmt_misc exist once in an
+// instance and are those that are mounted in `view`'s tree already. Of the host's directories (drvfs) guests get what
+// `shares` allows.
+void AddMountTypes(kernel::Kernel& kernel, const vfs::Context& view, std::shared_ptr<const HostShares> shares);
 
 }  // namespace usl::manager

@@ -1,5 +1,6 @@
 #include "manager/run_options.h"
 
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <string_view>
 
 #include "base/format.h"
+#include "manager/wine_drives.h"
 
 namespace usl::manager {
 namespace {
@@ -23,30 +25,102 @@ bool IsAlnum(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0;
 }
 
+// Where HOST ends: at the first colon that is not a drive's.
+size_t EndOfHost(std::string_view text) {
+  const size_t first = text.find(':');
+  if (first != 1 || !std::isalpha(static_cast<unsigned char>(text[0])) || text.size() < 3) return first;
+  // "C:\\x:/guest" and "C::/guest". "C:/x" is the directory "C" at "/x", unless another guest path follows.
+  const size_t second = text.find(':', 2);
+  const bool is_drive = text[2] == '\\' || text[2] == ':' || text.find(":/", 2) != text.npos;
+  return is_drive ? second : first;
+}
+
+// The host path that was meant, and the text of it where that is an absolute path of its own.
+bool ResolveHost(std::string_view text, std::string* path, std::string* alias, std::string* why) {
+  std::string host(text);
+  if (WineDrives::IsDosPath(text)) {
+    std::error_code none;
+    if (!std::filesystem::exists(std::filesystem::path(host), none)) {
+      const auto found = WineDrives::OfUser().ToHost(text);
+      if (!found) {
+        *why = format("there is no drive for \"{}\": Wine's drives are the links in $WINEPREFIX/dosdevices", text);
+        return false;
+      }
+      host = *found;
+    }
+  }
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::canonical(host, error);
+  if (error) {
+    *why = format("cannot reach \"{}\" on the host: {}", host, error.message());
+    return false;
+  }
+  *path = real.string();
+  const bool plain = host.starts_with('/') && host != *path && (host + "/").find("/../") == host.npos;
+  *alias = plain ? host : "";
+  return true;
+}
+
+struct FlagName {
+  std::string_view name;
+  unsigned flag;
+  bool set;
+};
+constexpr FlagName kFlagNames[] = {
+    {"noatime", MS_NOATIME, true},      {"atime", MS_NOATIME, false},    {"nodiratime", MS_NODIRATIME, true},
+    {"diratime", MS_NODIRATIME, false}, {"relatime", MS_RELATIME, true}, {"norelatime", MS_RELATIME, false},
+    {"noexec", MS_NOEXEC, true},        {"exec", MS_NOEXEC, false},      {"nosymfollow", MS_NOSYMFOLLOW, true},
+    {"nosuid", MS_NOSUID, true},        {"nodev", MS_NODEV, true},
+};
+
+bool ApplyOption(std::string_view option, Volume* volume) {
+  if (option == "ro" || option == "rw") {
+    volume->options.read_only = option == "ro";
+    return true;
+  }
+  for (const FlagName& each : kFlagNames) {
+    if (each.name != option) continue;
+    volume->mount_flags = each.set ? volume->mount_flags | each.flag : volume->mount_flags & ~each.flag;
+    return true;
+  }
+  return fs::ApplyDrvFsOption(option, volume->options).has_value();
+}
+
 }  // namespace
 
 bool ParseVolume(const std::string& text, Volume* volume, std::string* why) {
-  std::string_view rest = text;
-  volume->read_only = rest.ends_with(":ro");
-  if (rest.ends_with(":ro") || rest.ends_with(":rw")) rest.remove_suffix(3);
-  const size_t colon = rest.find(':');
-  if (colon == rest.npos || colon == 0 || colon + 1 == rest.size() || rest.find(':', colon + 1) != rest.npos) {
-    *why = format("volume \"{}\" is not HOST:GUEST or HOST:GUEST:ro", text);
+  const size_t colon = EndOfHost(text);
+  if (colon == text.npos || colon == 0 || colon + 1 == text.size()) {
+    *why = format("volume \"{}\" is not HOST:GUEST or HOST:GUEST:OPTIONS", text);
     return false;
   }
-  volume->guest_path = rest.substr(colon + 1);
-  if (volume->guest_path.front() != '/') {
+  std::string_view rest = std::string_view(text).substr(colon + 1);
+  const size_t end = std::min(rest.find(':'), rest.size());
+  volume->guest_path = rest.substr(0, end);
+  if (!volume->guest_path.starts_with('/')) {
     *why = format("volume \"{}\": the guest's path must be absolute", text);
     return false;
   }
-  std::error_code error;
-  const std::filesystem::path host = std::filesystem::canonical(std::filesystem::path(rest.substr(0, colon)), error);
-  if (error) {
-    *why = format("volume \"{}\": cannot reach \"{}\" on the host: {}", text, rest.substr(0, colon), error.message());
-    return false;
+  std::string_view options = rest.substr(std::min(end + 1, rest.size()));
+  while (!options.empty()) {
+    const size_t comma = std::min(options.find(','), options.size());
+    const std::string_view option = options.substr(0, comma);
+    options.remove_prefix(std::min(comma + 1, options.size()));
+    if (!option.empty() && !ApplyOption(option, volume)) {
+      *why = format("volume \"{}\": there is no option \"{}\", or it has no such value", text, option);
+      return false;
+    }
   }
-  volume->host_path = host.string();
-  return true;
+  if (ResolveHost(std::string_view(text).substr(0, colon), &volume->host_path, &volume->alias, why)) return true;
+  *why = format("volume \"{}\": {}", text, *why);
+  return false;
+}
+
+bool ParseShare(const std::string& text, Share* share, std::string* why) {
+  std::string_view host = text;
+  share->read_only = host.ends_with(":ro");
+  if (host.ends_with(":ro") || host.ends_with(":rw")) host.remove_suffix(3);
+  return ResolveHost(host, &share->host_path, &share->alias, why);
 }
 
 bool CheckPublish(const std::string& text, bool network, std::string* why) {

@@ -4,12 +4,23 @@
 #include <string>
 #include <vector>
 
+#include "fs/drvfs.h"
+
 namespace usl::manager {
 
-// -v HOST:GUEST[:ro]: a directory or file of the host, seen in the guest through DrvFs.
+// -v and --bind HOST:GUEST[:OPTIONS]: a directory or file of the host, seen in the guest through DrvFs.
 struct Volume {
-  std::string host_path;   // absolute
+  std::string host_path;   // absolute, without symlinks
+  std::string alias;       // the same as the user wrote it, where that is another absolute path; else empty
   std::string guest_path;  // absolute
+  fs::DrvFsOptions options;
+  unsigned mount_flags = 0;  // MS_* beside nosuid and nodev, which always hold
+};
+
+// --drvfs HOST[:ro]: what the guest may mount by `mount -t drvfs`.
+struct Share {
+  std::string host_path;
+  std::string alias;
   bool read_only = false;
 };
 
@@ -22,6 +33,7 @@ struct RunOptions {
   std::string working_directory;         // empty = the user's home, or the bound directory with `here`
   std::vector<std::string> environment;  // NAME=VALUE, or NAME for the host's value
   std::vector<Volume> volumes;
+  std::vector<Share> shares;
   std::vector<std::string> publish;  // checked by CheckPublish
   bool network = true;
   bool here = false;      // bind the current directory at the same path and start there
@@ -31,9 +43,12 @@ struct RunOptions {
   std::vector<std::string> command;  // empty = the user's shell as a login shell
 };
 
-// Parses HOST:GUEST[:ro|:rw]. A relative HOST is taken from the current directory. On failure returns false and a line
-// for people in `why`.
+// Parses HOST:GUEST[:OPTIONS], OPTIONS being those of DrvFs and of mount(8): "ro,noatime,uid=1000,metadata". HOST may
+// be a path with a drive of Wine ("C:", "D:\\Music"). A relative one is taken from the current directory. Options that
+// are given already in `volume` are the defaults. On failure returns false and a line for people in `why`.
 bool ParseVolume(const std::string& text, Volume* volume, std::string* why);
+// Parses HOST[:ro].
+bool ParseShare(const std::string& text, Share* share, std::string* why);
 
 // Checks [ADDRESS:]HOST:GUEST[/tcp|/udp] or PORT.
 bool CheckPublish(const std::string& text, bool network, std::string* why);

@@ -61,4 +61,9 @@ Result<std::string> FdPath(int fd) {
   return std::string(path, static_cast<size_t>(length));
 }
 
+bool ClosesOnExec(pid_t tid, int guest_fd) {
+  const int flags = OpenFlags(tid, guest_fd);
+  return flags >= 0 && (flags & O_CLOEXEC);
+}
+
 }  // namespace usl::platform

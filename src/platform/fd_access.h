@@ -21,4 +21,7 @@ Result<UniqueFd> DuplicateFd(int pidfd, int guest_fd);
 // files without a name give "pipe:[123]", "socket:[123]", "anon_inode:..." or "/memfd:NAME (deleted)". EBADF.
 Result<std::string> FdPath(int fd);
 
+// Is the guest's fd closed by an exec (FD_CLOEXEC)? `tid` is a thread of it. False for one that does not exist.
+bool ClosesOnExec(pid_t tid, int guest_fd);
+
 }  // namespace usl::platform

@@ -78,11 +78,14 @@ struct ExecPlan {
   uint32_t version;
   uint32_t flags;
   int32_t pico_fd;  // donated; mapped MAP_SHARED|MAP_FIXED_NOREPLACE, PROT_READ|PROT_EXEC at the pico base, then closed
+  int32_t
+      exec_fd;  // donated and kept open: the binary that an interpreter of binfmt_misc is to read (AT_EXECFD); or -1
   uint32_t aux_count;
   uint32_t prefix_count;   // arguments put in front of argv
   uint32_t drop_count;     // arguments dropped from the front of argv first (1 for scripts: argv[0]), if present
   uint32_t strings_size;   // bytes used of `strings`
   uint32_t execfn_offset;  // AT_EXECFN, in `strings`
+  uint32_t reserved;
   uint32_t prefix_offsets[kMaxPrefixArgs];
   int32_t fast_fd;  // donated; mapped as protocol/fast_path.h says, then closed; -1 = no fast path
   uint32_t reserved;

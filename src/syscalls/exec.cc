@@ -5,6 +5,7 @@
 #include "base/format.h"
 #include "kernel/exec_service.h"
 #include "kernel/kernel.h"
+#include "platform/fd_access.h"
 #include "syscalls/handlers.h"
 
 namespace usl::syscalls {
@@ -30,7 +31,6 @@ Result<void> FillFromFd(SyscallContext& context, int guest_fd, kernel::ExecServi
     if (!request.native) return FailErrno();
   }
   request.name = format("/dev/fd/{}", guest_fd);
-  request.through_fd = true;
   return {};
 }
 
@@ -69,6 +69,8 @@ Result<Reply> sys_execveat(SyscallContext& context) {
     if (request.path.inode() && request.path.inode()->IsSymlink()) return Fail(ELOOP);
     request.name = directory == AT_FDCWD || path.starts_with('/') ? path : format("/dev/fd/{}/{}", directory, path);
   }
+  request.through_fd = directory != AT_FDCWD && !path.starts_with('/');
+  request.close_on_exec = request.through_fd && platform::ClosesOnExec(context.notification().tid, directory);
   return context.kernel().exec().Execute(context, std::move(request));
 }
 

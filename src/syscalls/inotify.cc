@@ -31,6 +31,7 @@ Result<Reply> sys_inotify_add_watch(SyscallContext& context) {
   const vfs::Path path = USL_TRY(context.vfs().Walk(view, argument.location(), flags));
   USL_TRY_VOID(context.vfs().CheckPermission(context.credentials(), *path.inode(), kMayRead));
 
+  USL_TRY_VOID(path.inode()->PrepareWatch(mask));
   // The host's own object, or for what has none what stands for it.
   auto file = path.inode()->Open(O_PATH | O_NOFOLLOW | O_CLOEXEC, view);
   if (!file && file.error() == Error(EOPNOTSUPP)) file = context.vfs().handles().OpenPathOnly(path);

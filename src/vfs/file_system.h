@@ -99,6 +99,19 @@ class Inode : public RefCounted {
   // May names in this directory be cached (as negative or positive dentries) without asking again? False for synthetic
   // directories whose content changes by itself and for DrvFs, whose host side changes.
   virtual bool CacheableNames() const { return true; }
+  // The name by which `directory` has this inode, which its Lookup has just found as `name`: another spelling where
+  // that disregards case.
+  virtual std::string_view NameIn(const Inode& directory, std::string_view name) const {
+    (void)directory;
+    return name;
+  }
+
+  // A guest is about to watch the inode's host object by inotify(7) for the events of `mask`: from now on that object
+  // stays the same one, and what guests do in a directory is done to its host directory as they ask for it.
+  virtual Result<void> PrepareWatch(uint32_t mask) {
+    (void)mask;
+    return {};
+  }
 
   // Extended attributes, with their full names ("user.mime_type"); permission is checked before. ENODATA when absent,
   // EOPNOTSUPP where the file system has none. "system.posix_acl_*" arrive here in Linux's binary form.
@@ -149,6 +162,8 @@ class FileSystem : public RefCounted {
   virtual Ref<Inode> root() = 0;
   virtual Result<struct statfs> StatFs() = 0;
   virtual bool IsReadOnly() const { return false; }
+  // MS_NOSUID, MS_NODEV, MS_NOEXEC that hold on every mount of it, whatever mount(2) asks for (Linux: SB_I_NODEV...).
+  virtual unsigned ForcedMountFlags() const { return 0; }
   // The inode behind an open host file, or null when it is not of this file system. `status` is the fstat of `fd`.
   virtual Ref<Inode> FindByHostFile(int fd, const struct stat& status);
   // Cheap: is a host file of this device and number cached here? Several file systems may share a host device, and only

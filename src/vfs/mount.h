@@ -35,7 +35,7 @@ class Mount : public RefCounted {
   // The namespace that holds it; null once it is detached.
   MountNamespace* name_space() const { return name_space_; }
   // MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, MS_RELATIME, MS_NOSYMFOLLOW...
-  unsigned flags() const { return flags_; }
+  unsigned flags() const { return flags_ | file_system_->ForcedMountFlags(); }
   bool IsReadOnly() const { return (flags_ & MS_RDONLY) || file_system_->IsReadOnly(); }
   // MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE; kept and shown, propagation itself is within one namespace.
   unsigned propagation() const { return propagation_; }

@@ -261,7 +261,11 @@ Result<Ref<Dentry>> Vfs::LookupIn(const Context& context, const Ref<Dentry>& dir
     if (Ref<Dentry> cached = dentries_.Find(*directory, name)) return cached;
   }
   auto found = inode.Lookup(name, context);
-  if (found) return dentries_.Insert(directory, name, std::move(*found));
+  if (found) {
+    // A copy: the inode may change its place by being inserted.
+    const std::string real(cacheable ? name : (*found)->NameIn(inode, name));
+    return dentries_.Insert(directory, real, std::move(*found));
+  }
   if (found.error().code() != ENOENT) return Fail(found.error());
   if (cacheable) return dentries_.Insert(directory, name, nullptr);
   if (Ref<Dentry> stale = dentries_.Find(*directory, name)) dentries_.Forget(*stale);

@@ -34,7 +34,7 @@ Result<void> Vfs::Unlink(const Context& context, const Location& location) {
   if (walker.has_trailing_slash()) return Fail(victim->inode()->IsDirectory() ? EISDIR : ENOTDIR);
   USL_TRY_VOID(CheckDelete(context, *parent.dentry, *victim, false));
   if (victim->IsMountPoint()) return Fail(EBUSY);
-  USL_TRY_VOID(parent.inode()->Unlink(walker.last(), *victim->inode()));
+  USL_TRY_VOID(parent.inode()->Unlink(victim->name(), *victim->inode()));
   dentries_.Unlink(*victim);
   return {};
 }
@@ -53,7 +53,7 @@ Result<void> Vfs::RemoveDirectory(const Context& context, const Location& locati
   auto victim = USL_TRY(LookupIn(context, parent.dentry, walker.last()));
   USL_TRY_VOID(CheckDelete(context, *parent.dentry, *victim, true));
   if (victim->IsMountPoint()) return Fail(EBUSY);
-  USL_TRY_VOID(parent.inode()->RemoveDirectory(walker.last(), *victim->inode()));
+  USL_TRY_VOID(parent.inode()->RemoveDirectory(victim->name(), *victim->inode()));
   dentries_.Unlink(*victim);
   return {};
 }

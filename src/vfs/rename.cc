@@ -64,6 +64,12 @@ Result<void> Vfs::Rename(const Context& context, const Location& old_location, c
   auto source = USL_TRY(LookupIn(context, old_parent.dentry, from.last()));
   if (source->IsNegative()) return Fail(ENOENT);
   auto target = USL_TRY(LookupIn(context, new_parent.dentry, to.last()));
+  // Where case is disregarded, the source itself may be found under its new name: then that is a free one.
+  if (target == source && to.last() != source->name()) {
+    target = MakeRef<Dentry>(new_parent.dentry, to.last(), nullptr);
+  }
+  // A copy, as dentries move: that of an existing target keeps its spelling.
+  const std::string new_name(target->name());
   USL_TRY_VOID(CheckPlaces(from, to, *source, *target, flags));
   // Two names of one file: nothing happens, and that is a success.
   if (source->inode() == target->inode()) return {};
@@ -85,10 +91,11 @@ Result<void> Vfs::Rename(const Context& context, const Location& old_location, c
     }
   }
   if (source->IsMountPoint() || target->IsMountPoint()) return Fail(EBUSY);
-  USL_TRY_VOID(old_parent.inode()->Rename(from.last(), *source->inode(), *new_parent.inode(), to.last(),
+  const std::string old_name(source->name());
+  USL_TRY_VOID(old_parent.inode()->Rename(old_name, *source->inode(), *new_parent.inode(), new_name,
                                           target->inode().get(), flags));
-  dentries_.Move(*source, new_parent.dentry, to.last(), exchange);
-  if (flags & RENAME_WHITEOUT) return AdoptWhiteout(context, old_parent.dentry, from.last());
+  dentries_.Move(*source, new_parent.dentry, new_name, exchange);
+  if (flags & RENAME_WHITEOUT) return AdoptWhiteout(context, old_parent.dentry, old_name);
   return {};
 }
 

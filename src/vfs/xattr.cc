@@ -16,6 +16,9 @@ namespace {
 
 constexpr std::string_view kFileCapabilities = "security.capability";
 
+// Of DrvFs with case=dir; a file system without it says so itself.
+constexpr std::string_view kCaseSensitive = "system.wsl_case_sensitive";
+
 bool IsAcl(std::string_view name) {
   return name == kAclAccess || name == kAclDefault;
 }
@@ -26,7 +29,8 @@ Result<void> CheckName(std::string_view name) {
   for (std::string_view prefix : {"user.", "trusted.", "security.", "system."}) {
     if (!name.starts_with(prefix)) continue;
     if (name.size() == prefix.size()) return Fail(EINVAL);
-    return prefix == "system." && !IsAcl(name) ? Fail(EOPNOTSUPP) : Result<void>();
+    const bool known = prefix != "system." || IsAcl(name) || name == kCaseSensitive;
+    return known ? Result<void>() : Fail(EOPNOTSUPP);
   }
   return Fail(EOPNOTSUPP);
 }
@@ -34,6 +38,7 @@ Result<void> CheckName(std::string_view name) {
 // xattr_permission().
 Result<void> CheckAccess(const cred::Credentials& credentials, Inode& inode, std::string_view name, int mask) {
   const int refused = (mask & kMayWrite) ? EPERM : ENODATA;
+  if (name == kCaseSensitive) return CheckInodePermission(credentials, inode, mask);
   if (name.starts_with("security.") || name.starts_with("system.")) return {};
   if (name.starts_with("trusted.")) {
     if (!credentials.Has(CAP_SYS_ADMIN)) return Fail(refused);

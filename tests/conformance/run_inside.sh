@@ -1,6 +1,6 @@
 #!/bin/sh
 # run_inside.sh PLACE BINARY: runs a conformance binary inside, as an ordinary user without user namespaces, in the
-# copy-on-write view of the host. PLACE `inside` works on VolFs, `tmpfs` on tmpfs. Tests of known_failures.txt are left out.
+# copy-on-write view of the host. PLACE `inside` works on VolFs, `tmpfs` on tmpfs, `drvfs` on a volume with metadata. Tests of known_failures.txt are left out.
 set -eu
 place=$1
 binary=$2
@@ -9,6 +9,7 @@ directory=$(dirname "$binary")
 case $place in
   inside) work=/var/tmp ;;
   tmpfs) work=/tmp ;;
+  drvfs) work=/drvfs ;;
   *) echo "unknown place: $place" >&2; exit 2 ;;
 esac
 known=$(awk -v place="$place" -v family="$family" \
@@ -19,11 +20,12 @@ HOME=$(mktemp -d /var/tmp/usl-conformance-XXXXXX)
 export HOME
 unset XDG_DATA_HOME XDG_RUNTIME_DIR
 trap 'rm -rf "$HOME"' EXIT
+mkdir "$HOME/share"
 if [ "$(id -u)" = 0 ]; then
-  chown 1000:1000 "$HOME"
+  chown 1000:1000 "$HOME" "$HOME/share"
   set -- "$USL_ORDINARY_USER" 1000:1000
 else
   set -- "$USL_ORDINARY_USER"
 fi
-"$@" "$USL_EXECUTABLE" run -e "USL_CONFORMANCE_DIR=$work" -v "$directory:/conformance:ro" -- \
+"$@" "$USL_EXECUTABLE" run -e "USL_CONFORMANCE_DIR=$work" -v "$directory:/conformance:ro" -v "$HOME/share:/drvfs:metadata" -- \
   "/conformance/$(basename "$binary")" "--gtest_filter=*${known:+-$known}"

@@ -111,6 +111,22 @@ TEST_P(EveryShape, AuxvEntriesAreReplaced) {
   ExpectValue(outcome, "secure", "1");
 }
 
+TEST_P(EveryShape, AnInterpreterLearnsItsBinary) {
+  const Outcome without = RunGuest({.program = Guest(GetParam())});
+  ExpectValue(without, "execfd", "-1");
+  // An odd and an even number of arguments: the stack's alignment.
+  for (const char* argument : {"", "one more"}) {
+    Start start{.program = Guest(GetParam()), .argv = {"probe"}, .envp = {"A=1"}, .execfn = "/binary"};
+    if (*argument) start.argv.push_back(argument);
+    start.change_plan = [](protocol::ExecPlan& plan) { plan.exec_fd = 1; };
+    const Outcome outcome = RunGuest(start);
+    ExpectSound(outcome);
+    ExpectValue(outcome, "execfd", "1");
+    ExpectValue(outcome, "envp_sum", Sum({"A=1"}));
+    ExpectValue(outcome, "execfn", "/binary");
+  }
+}
+
 TEST_P(EveryShape, ScriptArgumentsComeFirst) {
   const Outcome outcome = RunGuest({.program = Guest(GetParam()),
                                     .argv = {"script", "x", "y"},

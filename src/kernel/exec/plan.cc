@@ -50,6 +50,7 @@ void NewPlan(protocol::ExecPlan& plan) {
   plan.version = protocol::kExecPlanVersion;
   plan.pico_fd = -1;
   plan.fast_fd = -1;
+  plan.exec_fd = -1;
   plan.image.fd = -1;
   plan.interpreter.fd = -1;
 }

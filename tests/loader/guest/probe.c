@@ -1,6 +1,7 @@
 // A guest program for loader_test: prints, as key=value lines, how it finds the world that the loader left it.
 #define _GNU_SOURCE
 #include <elf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -79,6 +80,9 @@ int main(int argc, char** argv, char** envp) {
   printf("entry_ok=%d\n", getauxval(AT_ENTRY) == (uintptr_t)&_start);
   printf("base=%lx\n", getauxval(AT_BASE));
   printf("secure=%lu\nuid=%lu\negid=%lu\n", getauxval(AT_SECURE), getauxval(AT_UID), getauxval(AT_EGID));
+  errno = 0;
+  unsigned long execfd = getauxval(AT_EXECFD);
+  printf("execfd=%ld\n", errno ? -1 : (long)execfd);
   printf("vdso_ok=%d\n", !memcmp((void*)getauxval(AT_SYSINFO_EHDR), ELFMAG, SELFMAG));
   printf("random_ok=%d\n", getauxval(AT_RANDOM) != 0 && getauxval(AT_RANDOM) > (uintptr_t)argv);
   printf("stack_aligned=%d\n", (uintptr_t)argv % 16 == 8);

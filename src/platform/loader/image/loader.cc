@@ -179,8 +179,10 @@ uint64_t RebuildStack(const Vectors& old, uint64_t image_base, uint64_t interpre
   const uint64_t moved_from = reinterpret_cast<uint64_t>(old.argv + drop);
   const uint64_t moved = old_end - moved_from;
   const uint64_t strings = old_end - plan.strings_size;
+  // One entry of auxv more, for AT_EXECFD.
+  const uint64_t added = plan.exec_fd >= 0 ? sizeof(Elf64_auxv_t) : 0;
   const uint64_t front = (1 + uint64_t{plan.prefix_count}) * sizeof(uint64_t);
-  const uint64_t sp = (strings - moved - front) & ~uint64_t{15};
+  const uint64_t sp = (strings - added - moved - front) & ~uint64_t{15};
 
   uint64_t* stack = reinterpret_cast<uint64_t*>(sp);
   const uint64_t moved_to = sp + front;
@@ -190,6 +192,12 @@ uint64_t RebuildStack(const Vectors& old, uint64_t image_base, uint64_t interpre
   CopyUp(reinterpret_cast<void*>(strings), plan.strings, plan.strings_size);
   stack[0] = old.argc - drop + plan.prefix_count;
   for (uint32_t i = 0; i < plan.prefix_count; ++i) stack[1 + i] = strings + plan.prefix_offsets[i];
+  if (added != 0) {
+    // Where AT_NULL is; what follows is zero already, which is the new one.
+    Elf64_auxv_t* last = reinterpret_cast<Elf64_auxv_t*>(moved_to + moved) - 1;
+    last->a_type = AT_EXECFD;
+    last->a_un.a_val = static_cast<uint64_t>(plan.exec_fd);
+  }
   PatchAux(reinterpret_cast<Elf64_auxv_t*>(moved_to + aux_offset), image_base, interpreter_base,
            strings + plan.execfn_offset);
   return sp;
