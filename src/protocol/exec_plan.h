@@ -14,7 +14,7 @@
 
 namespace usl::protocol {
 
-inline constexpr uint32_t kExecPlanVersion = 2;
+inline constexpr uint32_t kExecPlanVersion = 3;
 
 // Default address of the pico page: the lowest mappable one under vm.mmap_min_addr's default. The loader learns the
 // real one from the hexadecimal digits behind the last '-' of its own path (AT_EXECFN), e.g. ".../loader-10000".
@@ -78,17 +78,15 @@ struct ExecPlan {
   uint32_t version;
   uint32_t flags;
   int32_t pico_fd;  // donated; mapped MAP_SHARED|MAP_FIXED_NOREPLACE, PROT_READ|PROT_EXEC at the pico base, then closed
-  int32_t
-      exec_fd;  // donated and kept open: the binary that an interpreter of binfmt_misc is to read (AT_EXECFD); or -1
+  // Donated and kept open: the binary that an interpreter of binfmt_misc is to read (AT_EXECFD); or -1.
+  int32_t exec_fd;
   uint32_t aux_count;
   uint32_t prefix_count;   // arguments put in front of argv
   uint32_t drop_count;     // arguments dropped from the front of argv first (1 for scripts: argv[0]), if present
   uint32_t strings_size;   // bytes used of `strings`
   uint32_t execfn_offset;  // AT_EXECFN, in `strings`
-  uint32_t reserved;
   uint32_t prefix_offsets[kMaxPrefixArgs];
   int32_t fast_fd;  // donated; mapped as protocol/fast_path.h says, then closed; -1 = no fast path
-  uint32_t reserved;
   uint64_t fast_address;  // where: page-aligned
   uint64_t signal_mask;   // what the program starts with blocked, where kPlanRestoreSignalMask is set
   char comm[16];          // NUL-terminated; set with PR_SET_NAME
