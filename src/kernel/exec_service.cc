@@ -195,6 +195,7 @@ Result<std::unique_ptr<PendingExec>> ExecService::Prepare(SyscallContext& contex
 
   auto new_program = std::make_shared<Program>();
   new_program->path = path;
+  if (path.inode()) path.inode()->MarkExecuted();
   new_program->name = request.name;
   new_program->prefix = std::move(prefix);
   new_program->dropped = is_script ? 1 : 0;

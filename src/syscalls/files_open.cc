@@ -31,6 +31,7 @@ Result<Reply> WaitForFifo(SyscallContext& context, std::shared_ptr<vfs::FifoTick
 }
 
 Result<Reply> OpenAt(SyscallContext& context, int dirfd_index, int path_index, const vfs::OpenHow& how) {
+  USL_TRY_VOID(vfs::Vfs::CheckOpenFlags(how.flags));
   PathArgument path = USL_TRY(ReadPath(context, dirfd_index, path_index));
   // Here an absolute path depends on the directory, too: it is refused, or starts there.
   if (how.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) path.at = USL_TRY(context.DirectoryArg(dirfd_index));
