@@ -137,7 +137,7 @@ void Session::SlotNames(int slot) {
       Say("readlink of slot%d", slot);
       // A copied-up file with several names is shown by one of them, not always the one that was opened.
       struct stat status {};
-      if (options_.prepared && fstat(fd, &status) == 0 && status.st_nlink > 1) return;
+      if (options_.prepared && fstat(fd, &status) == 0 && !S_ISDIR(status.st_mode) && status.st_nlink > 1) return;
       if (readlink(magic.c_str(), text, sizeof text - 1) < 0) return Say(" = %s", strerrorname_np(errno));
       std::string shown = text;
       if (shown.starts_with(options_.directory)) shown.replace(0, options_.directory.size(), "@");
