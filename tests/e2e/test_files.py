@@ -13,7 +13,7 @@ MAKE_TREE = """
     truncate -s 5M sparse && echo end >> sparse
     printf x > "$(printf 'odd \\\\ name\\n\\377')"
     setfattr -n user.note -v value f && setfattr -n trusted.note -v secret d && setfattr -n user.note -v dir d
-    setfacl -m u:1000:rwx,g:50:r-x d && setfacl -d -m u:1000:rw,g::r d && setfacl -m u:33:r d/sub
+    setfacl -m u:1000:rwx,g:50:r-x d && setfacl -d -m u:1000:rw,g::r d && setfacl -m u:33:rw,g::rx d/sub
     cp /bin/true tool && setcap cap_net_raw+ep tool
     touch -h -d '2001-02-03 04:05:06.123456789 UTC' f dangling d/sub
 """

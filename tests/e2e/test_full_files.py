@@ -25,9 +25,9 @@ class InstalledTools(DebianTest):
 
     def test_rsync(self):
         out = self.check(self.shell(MAKE_TREE + DESCRIBE + """
-            rm -rf /srv/u; rsync -aHAXS --numeric-ids /srv/t/ /srv/u/ ; describe /srv/t > /tmp/t; describe /srv/u > /tmp/u; diff /tmp/t /tmp/u
-            rsync -aHAXSi --numeric-ids /srv/t/ /srv/u/ ; echo new >> /srv/t/f; rm /srv/t/sparse
-            rsync -aHAXSi --delete --numeric-ids /srv/t/ /srv/u/ ; describe /srv/t > /tmp/t; describe /srv/u > /tmp/u; diff /tmp/t /tmp/u && echo same"""))
+            rm -rf /srv/u; rsync -aHAXS --modify-window=-1 --numeric-ids /srv/t/ /srv/u/ ; describe /srv/t > /tmp/t; describe /srv/u > /tmp/u; diff /tmp/t /tmp/u
+            rsync -aHAXSi --modify-window=-1 --numeric-ids /srv/t/ /srv/u/ ; echo new >> /srv/t/f; rm /srv/t/sparse
+            rsync -aHAXSi --modify-window=-1 --delete --numeric-ids /srv/t/ /srv/u/ ; describe /srv/t > /tmp/t; describe /srv/u > /tmp/u; diff /tmp/t /tmp/u && echo same"""))
         lines = out.splitlines()
         self.assertEqual(lines[-1], "same", out)
         self.assertIn("*deleting   sparse", lines)
