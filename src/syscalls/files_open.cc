@@ -33,8 +33,8 @@ Result<Reply> WaitForFifo(SyscallContext& context, std::shared_ptr<vfs::FifoTick
 Result<Reply> OpenAt(SyscallContext& context, int dirfd_index, int path_index, const vfs::OpenHow& how) {
   USL_TRY_VOID(vfs::Vfs::CheckOpenFlags(how.flags));
   PathArgument path = USL_TRY(ReadPath(context, dirfd_index, path_index));
-  // Here an absolute path depends on the directory, too: it is refused, or starts there.
-  if (how.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) path.at = USL_TRY(context.DirectoryArg(dirfd_index));
+  // Here an absolute path starts at the directory, too.
+  if (how.resolve & RESOLVE_IN_ROOT) path.at = USL_TRY(context.DirectoryArg(dirfd_index));
   vfs::OpenedFile opened = USL_TRY(context.vfs().Open(context.FsView(), path.location(), how));
   const bool close_on_exec = how.flags & O_CLOEXEC;
   if (opened.would_block) return WaitForFifo(context, std::move(opened.fifo), close_on_exec);

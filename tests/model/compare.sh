@@ -47,8 +47,8 @@ case $place in
   tmpfs)
     native=/dev/shm/scratch-$name
     inside=/tmp/dir-scratch-$name
-    # /tmp is mounted nodev there.
-    more=--no-devices
+    # /tmp is mounted nodev there, and whiteouts are devices.
+    more="--no-devices --no-whiteouts"
     ;;
   *) echo "unknown place: $place" >&2; exit 2 ;;
 esac

@@ -109,7 +109,7 @@ void Session::OpenUnnamed() {
   Outcome(fd < 0 ? fd : 0);
   if (fd < 0) return;
   SayStat(fd, "", AT_EMPTY_PATH);
-  const Where to = RandomWhere();
+  const Where to = RandomName();
   Say(" link");
   SayWhere(to);
   const std::string magic = "/proc/self/fd/" + std::to_string(fd);

@@ -135,9 +135,10 @@ void Session::SlotNames(int slot) {
     case 0: {
       char text[4096] = {};
       Say("readlink of slot%d", slot);
-      // A copied-up file with several names is shown by one of them, not always the one that was opened.
+      // A file that has, or had, several names is shown by one of those that are left, not always by the one that was
+      // opened.
       struct stat status {};
-      if (options_.prepared && fstat(fd, &status) == 0 && !S_ISDIR(status.st_mode) && status.st_nlink > 1) return;
+      if (fstat(fd, &status) == 0 && !S_ISDIR(status.st_mode)) return;
       if (readlink(magic.c_str(), text, sizeof text - 1) < 0) return Say(" = %s", strerrorname_np(errno));
       std::string shown = text;
       if (shown.starts_with(options_.directory)) shown.replace(0, options_.directory.size(), "@");
