@@ -61,6 +61,8 @@ int main(int argc, char** argv) {
   }
   usl::model::SessionOptions options{.directory = argv[1], .seed = strtoull(argv[2], nullptr, 10)};
   const auto count = static_cast<unsigned>(strtoul(argv[3], nullptr, 10));
+  // What was inherited would shift the numbers of descriptors, which are in paths to /proc.
+  close_range(3, ~0u, 0);
   bool prepare = false;
   for (int i = 4; i < argc; ++i) {
     if (strcmp(argv[i], "--no-whiteouts") == 0) {
