@@ -1,4 +1,5 @@
 // VolFs over several layers.
+#include <linux/fs.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -97,6 +98,40 @@ TEST_F(LayerTest, WritingCopiesUp) {
   EXPECT_EQ(Get(fs, "d")->GetAttributes()->ino, directory_ino);
   EXPECT_EQ(Get(fs, "d/x")->GetAttributes()->uid, 1000u);
   EXPECT_EQ(fs->FindByHostFile(old->get(), status), Get(fs, "d/x"));
+}
+
+TEST_F(LayerTest, RemovingOneOfSeveralLowerNamesCountsTheRest) {
+  ASSERT_EQ(::link(Path("lower/a").c_str(), Path("lower/d/a2").c_str()), 0);
+  ASSERT_EQ(::link(Path("lower/a").c_str(), Path("lower/d/a3").c_str()), 0);
+  auto fs = Open();
+  const uint64_t ino = Get(fs, "a")->GetAttributes()->ino;
+  ASSERT_THAT(fs->root()->Unlink("a", *Get(fs, "a")), Succeeds());
+  EXPECT_EQ(Get(fs, "d/a2")->GetAttributes()->nlink, 2u);
+  // Another file that takes the second name's place.
+  ASSERT_THAT(fs->root()->Rename("b", *Get(fs, "b"), *Get(fs, "d"), "a2", Get(fs, "d/a2").get(), 0), Succeeds());
+  EXPECT_EQ(Get(fs, "d/a3")->GetAttributes()->nlink, 1u);
+  fs = nullptr;
+  fs = Open();
+  EXPECT_EQ(Get(fs, "d/a3")->GetAttributes()->nlink, 1u) << "after a restart";
+  EXPECT_EQ(Get(fs, "d/a3")->GetAttributes()->ino, ino);
+  EXPECT_EQ(Read(Get(fs, "d/a3")), "lower a");
+  EXPECT_EQ(Read(Get(fs, "d/a2")), "lower b");
+}
+
+TEST_F(LayerTest, WhiteoutsAreTheLayersOwn) {
+  auto fs = Open();
+  EXPECT_THAT(fs->root()->Rename("a", *Get(fs, "a"), *fs->root(), "z", nullptr, RENAME_WHITEOUT), FailsWith(EINVAL));
+  EXPECT_EQ(Read(Get(fs, "a")), "lower a");
+  fs = nullptr;
+  // In a single tree it is a node like any other.
+  auto single = Open({}, "single");
+  ASSERT_THAT(Make(single->root(), "f", S_IFREG | 0644), Succeeds());
+  ASSERT_THAT(single->root()->Rename("f", *Get(single, "f"), *single->root(), "z", nullptr, RENAME_WHITEOUT),
+              Succeeds());
+  auto left = Get(single, "f");
+  EXPECT_EQ(left->GetAttributes()->mode, uint32_t{S_IFCHR});
+  EXPECT_EQ(left->GetAttributes()->rdev, 0u);
+  EXPECT_EQ(left->GetAttributes()->nlink, 1u);
 }
 
 TEST_F(LayerTest, TruncationCopiesNoData) {

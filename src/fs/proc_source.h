@@ -111,6 +111,8 @@ class ProcSource {
   virtual Result<void> SetHostName(pid_t pid, std::string_view name) = 0;
   virtual Result<void> SetDomainName(pid_t pid, std::string_view name) = 0;
 
+  // fs.protected_*, to be read and changed; null: there are none.
+  virtual vfs::Protection* FileProtection() { return nullptr; }
   // False with `--network none`: no interface is shown.
   virtual bool HasNetwork() = 0;
   // The lines of /proc/filesystems; empty: those that USL always has.

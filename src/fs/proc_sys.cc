@@ -53,10 +53,10 @@ constexpr Sysctl kSysctls[] = {
     {"fs/pipe-max-size", kHost, "1048576"},
     {"fs/pipe-user-pages-hard", kHost, "0"},
     {"fs/pipe-user-pages-soft", kHost, "16384"},
-    {"fs/protected_fifos", kConstant, "0"},
-    {"fs/protected_hardlinks", kConstant, "1"},
-    {"fs/protected_regular", kConstant, "0"},
-    {"fs/protected_symlinks", kConstant, "1"},
+    {"fs/protected_fifos", kConstant, nullptr, 0600},
+    {"fs/protected_hardlinks", kConstant, nullptr, 0600},
+    {"fs/protected_regular", kConstant, nullptr, 0600},
+    {"fs/protected_symlinks", kConstant, nullptr, 0600},
     {"fs/suid_dumpable", kConstant, "0"},
     {"fs/epoll/max_user_watches", kHost, "1048576"},
     {"fs/fanotify/max_queued_events", kConstant, "16384"},
@@ -270,8 +270,40 @@ void AddTableFile(ProcFs& proc, StaticDirectory& directory, const std::string& n
   directory.AddFile(name, sysctl.permissions, std::move(read), std::move(write));
 }
 
+// fs.protected_*: the VFS's own settings.
+bool AddProtection(ProcFs& proc, StaticDirectory& directory, const std::string& name, std::string_view path) {
+  struct Setting {
+    std::string_view path;
+    int vfs::Protection::*member;
+    int most;
+  };
+  static constexpr Setting kSettings[] = {{"fs/protected_fifos", &vfs::Protection::fifos, 2},
+                                          {"fs/protected_hardlinks", &vfs::Protection::hardlinks, 1},
+                                          {"fs/protected_regular", &vfs::Protection::regular, 2},
+                                          {"fs/protected_symlinks", &vfs::Protection::symlinks, 1}};
+  const Setting* setting = std::ranges::find(kSettings, path, &Setting::path);
+  if (setting == std::end(kSettings)) return false;
+  directory.AddFile(
+      name, 0600,
+      [&proc, setting](const vfs::Context&) -> Result<std::string> {
+        const vfs::Protection* protection = proc.guests().FileProtection();
+        return format("{}\n", protection ? protection->*setting->member : 0);
+      },
+      [&proc, setting](const WriterContext& writer, std::string_view data) -> Result<void> {
+        if (!writer.credentials.Has(CAP_SYS_ADMIN)) return Fail(EPERM);
+        const std::string_view text = FirstLine(data);
+        vfs::Protection* protection = proc.guests().FileProtection();
+        // One digit is all that there is.
+        if (!protection || text.size() != 1 || text[0] < '0' || text[0] > '0' + setting->most) return Fail(EINVAL);
+        protection->*setting->member = text[0] - '0';
+        return {};
+      });
+  return true;
+}
+
 // Those that a function answers.
 bool AddSpecial(ProcFs& proc, StaticDirectory& directory, const std::string& name, std::string_view path) {
+  if (AddProtection(proc, directory, name, path)) return true;
   GeneratedFile::Reader read;
   if (path == "kernel/osrelease") {
     read = [&proc](const vfs::Context& c) { return proc.guests().UtsNames(c.thread_group).release + "\n"; };

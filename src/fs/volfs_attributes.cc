@@ -38,6 +38,8 @@ Result<void> VolInode::SaveRecord(AttributeRecord record) {
     saved = layer_->store().Save(at.place, key_, record);
   }
   USL_TRY_VOID(saved);
+  // An attribute of the host file changes its ctime; a record that is kept elsewhere does not.
+  if (layer_->store().KeepsUserXattrs()) USL_TRY_VOID(ChangeHostMode(at.place, host_mode_ & 07777));
   record_ = record.IsDefault() ? nullptr : std::make_unique<AttributeRecord>(std::move(record));
   return {};
 }
@@ -71,7 +73,7 @@ Result<void> VolInode::SetOwnership(const Ownership& wanted) {
     full.mode = wanted.mode;
     USL_TRY_VOID(SaveRecord(std::move(full)));
   }
-  if (chmods || (!record_ && record.IsDefault())) {
+  if (chmods || (record_ ? *record_ == record : record.IsDefault())) {
     // With nothing to change this still sets the ctime, as chmod(2) and chown(2) do.
     Resolved at = USL_TRY(Resolve());
     auto changed = ChangeHostMode(at.place, host_mode);

@@ -241,6 +241,17 @@ Result<void> VolInode::Link(std::string_view name, vfs::Inode& target_inode) {
   return {};
 }
 
+// Before one of several names of a lower file goes: only the index's record can count those that are left. A file that
+// the host user may not read stays where it is, and keeps the host's count.
+Result<void> VolInode::CopyUpToCountLinks() {
+  if (layer_ == volfs_.upper() || IsDirectory()) return {};
+  Resolved at = USL_TRY(Resolve());
+  struct statx status = USL_TRY(Stat(at.place));
+  if (status.stx_nlink < 2) return {};
+  auto done = CopyUp();
+  return done || done.error().code() == EACCES ? Result<void>{} : done;
+}
+
 Result<void> VolInode::CountLinks(int difference) {
   if (!record_ || !record_->links) return {};
   // The index has lost it: the host's count is all there is.
@@ -286,6 +297,7 @@ Result<void> VolInode::Unlink(std::string_view name, vfs::Inode& victim_inode) {
   if (victim.IsDirectory()) return Fail(EISDIR);
   const Announcement here(*this), there(victim);
   bool lower_has = USL_TRY(LowerHas(name));
+  USL_TRY_VOID(victim.CopyUpToCountLinks());
   // The index's name of the file would go unnoticed: links are counted before the name goes.
   bool counted = victim.record_ && victim.record_->links;
   bool is_told = volfs_.upper()->store().WantsRemovals() && victim.layer_ == volfs_.upper();
@@ -303,11 +315,13 @@ Result<void> VolInode::Unlink(std::string_view name, vfs::Inode& victim_inode) {
   return {};
 }
 
-Result<Ref<vfs::Inode>> VolInode::CreateUnnamed(const vfs::NewInode& spec) {
+Result<Ref<vfs::Inode>> VolInode::CreateUnnamed(const vfs::NewInode& spec, bool linkable) {
   USL_TRY_VOID(CheckChangeable(""));
   Ref<OpenDirectory> open = USL_TRY(OpenUpper());
   mode_t host_mode = HostModeFor(spec.mode | S_IFREG);
-  UniqueFd fd(::openat(open->fd(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, host_mode));
+  // The host remembers whether it may get a name, however the guest comes back to it.
+  const int exclusive = linkable ? 0 : O_EXCL;
+  UniqueFd fd(::openat(open->fd(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC | exclusive, host_mode));
   if (!fd) return FailErrno();
   FoundName found;
   found.layer = volfs_.upper();

@@ -254,7 +254,10 @@ Result<UniqueFd> VolInode::OpenFlags(int flags) {
   if (directory_ && IsMergeable()) volfs_.LearnCursorBits(key_.device, fd.get());
   if (!(flags & O_NONBLOCK)) {
     int settable = flags & (O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME);
-    if (::fcntl(fd.get(), F_SETFL, settable) < 0) return FailErrno();
+    int set = ::fcntl(fd.get(), F_SETFL, settable);
+    // Of a host file that is not the host user's: the guest may ask for it, the host does not let us (OpenNormalising).
+    if (set < 0 && errno == EPERM && (settable & O_NOATIME)) set = ::fcntl(fd.get(), F_SETFL, settable & ~O_NOATIME);
+    if (set < 0) return FailErrno();
   }
   return fd;
 }

@@ -43,7 +43,7 @@ class VolInode final : public vfs::Inode {
   Result<void> RemoveDirectory(std::string_view name, vfs::Inode& victim) override;
   Result<void> Rename(std::string_view old_name, vfs::Inode& source, vfs::Inode& new_directory,
                       std::string_view new_name, vfs::Inode* target, unsigned flags) override;
-  Result<Ref<vfs::Inode>> CreateUnnamed(const vfs::NewInode& spec) override;
+  Result<Ref<vfs::Inode>> CreateUnnamed(const vfs::NewInode& spec, bool linkable) override;
   Result<void> ReadDirectory(int open_directory, uint64_t parent_ino, vfs::DirectorySink& sink) override;
   Result<void> PrepareWatch(uint32_t mask) override;
   bool CacheableNames() const override { return !volfs_.options_.live; }
@@ -193,9 +193,11 @@ class VolInode final : public vfs::Inode {
   Result<void> MakeIndexedName(VolInode& inode, const HostPlace& place);
   Result<void> MoveHost(VolInode& source, const HostPlace& from, const HostPlace& to, bool old_lower,
                         VolInode& destination, std::string_view new_name, VolInode* target);
+  Result<std::string> MakeGuestWhiteout();
   // Is at a new place after a rename.
   void Arrive(VolInode& parent, std::string_view name);
   Result<void> CountLinks(int difference);
+  Result<void> CopyUpToCountLinks();
   std::string LowerPath() const;
   void ListingChanged(std::string_view removed_name = {});
 

@@ -141,6 +141,8 @@ Result<void> VolInode::Rename(std::string_view old_name, vfs::Inode& source_inod
   auto* target = static_cast<VolInode*>(target_inode);
   USL_TRY_VOID(destination.CheckChangeable(new_name));
   bool exchange = flags & RENAME_EXCHANGE;
+  // Whiteouts belong to the layers here: as overlayfs.
+  if ((flags & RENAME_WHITEOUT) && volfs_.IsLayered()) return Fail(EINVAL);
   if (exchange && !target) return Fail(ENOENT);
   if ((flags & RENAME_NOREPLACE) && target) return Fail(EEXIST);
   // Two names of one file: rename(2) does nothing.
@@ -180,11 +182,14 @@ Result<void> VolInode::Rename(std::string_view old_name, vfs::Inode& source_inod
     USL_TRY_VOID(PrepareMove(*target));
     USL_TRY_VOID(RenameHost(from, to, RENAME_EXCHANGE));
   } else {
+    if (target) USL_TRY_VOID(target->CopyUpToCountLinks());
+    std::string whiteout;
+    if (flags & RENAME_WHITEOUT) whiteout = USL_TRY(MakeGuestWhiteout());
     USL_TRY_VOID(destination.PrepareMove(source));
     USL_TRY_VOID(MoveHost(source, from, to, old_lower, destination, new_name, target));
-    if ((flags & RENAME_WHITEOUT) && !old_lower) {
-      USL_TRY_VOID(Annotate());
-      USL_TRY_VOID(volfs_.LinkWhiteout(from));
+    if (!whiteout.empty()) {
+      Ref<OpenDirectory> work = USL_TRY(volfs_.Work());
+      USL_TRY_VOID(RenameHost({work->fd(), whiteout.c_str()}, from, RENAME_NOREPLACE));
     }
   }
 
@@ -205,6 +210,19 @@ Result<void> VolInode::Rename(std::string_view old_name, vfs::Inode& source_inod
   source.DropPlace(*this, old_name);
   source.Arrive(destination, new_name);
   return {};
+}
+
+// The node that RENAME_WHITEOUT leaves in a single tree, where it is one of the guest's: a file of its own in the work
+// directory, whose name is returned.
+Result<std::string> VolInode::MakeGuestWhiteout() {
+  // A directory of the host's own gets no stand-ins.
+  if (!volfs_.upper()->UsesRecords() || volfs_.options_.live) return Fail(EINVAL);
+  Ref<OpenDirectory> work = USL_TRY(volfs_.Work());
+  std::string temporary = volfs_.TemporaryName();
+  AttributeRecord record;
+  USL_TRY_VOID(MakeHostFile({work->fd(), temporary.c_str()}, {.mode = S_IFCHR}, record, true));
+  USL_TRY_VOID(Annotate());
+  return temporary;
 }
 
 void VolInode::Arrive(VolInode& parent, std::string_view name) {

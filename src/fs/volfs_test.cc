@@ -286,7 +286,7 @@ TEST_F(VolFsTest, ARemovedDirectoryIsStillThereForWhoIsInIt) {
 
 TEST_F(VolFsTest, UnnamedFilesGetANameLater) {
   auto fs = Open();
-  auto file = fs->root()->CreateUnnamed({S_IFREG | 0604, 20, 21});
+  auto file = fs->root()->CreateUnnamed({S_IFREG | 0604, 20, 21}, true);
   ASSERT_THAT(file, Succeeds());
   EXPECT_THAT(Write(*file, "unnamed"), Succeeds());
   EXPECT_EQ((*file)->GetAttributes()->nlink, 0u);

@@ -192,6 +192,7 @@ Result<std::unique_ptr<PendingExec>> ExecService::Prepare(SyscallContext& contex
 
   auto new_program = std::make_shared<Program>();
   new_program->path = chain.path;
+  if (chain.path.inode()) chain.path.inode()->MarkExecuted();
   new_program->name = request.name;
   new_program->prefix = chain.front.list();
   new_program->dropped = chain.front.dropped();

@@ -1,6 +1,7 @@
 #include "kernel/kernel.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -59,6 +60,15 @@ Kernel::Kernel(KernelOptions options, std::unique_ptr<vfs::Vfs> vfs, std::vector
         for (auto& callback : exit_callbacks_) callback(process);
       });
   vfs_->fifos().SetWake([this](uint64_t key) { Wake(key); });
+  vfs_->SetRunningCheck([this](const vfs::Inode& inode) {
+    for (const Ref<Process>& process : tasks_->List()) {
+      if (!process->program || process->program->path.inode() != &inode) continue;
+      // A zombie runs nothing; its pidfd is readable.
+      pollfd ended{.fd = process->pidfd(), .events = POLLIN, .revents = 0};
+      if (process->pidfd() >= 0 && poll(&ended, 1, 0) == 0) return true;
+    }
+    return false;
+  });
   if (!options_.fast_path) return;
   if (auto fast = FastPath::Create(*this)) {
     fast_path_ = std::move(*fast);

@@ -24,6 +24,7 @@ class KernelProcSource final : public fs::ProcSource {
   Uts UtsNames(pid_t pid) override;
   Result<void> SetHostName(pid_t pid, std::string_view name) override;
   Result<void> SetDomainName(pid_t pid, std::string_view name) override;
+  vfs::Protection* FileProtection() override { return &kernel_.vfs().protection(); }
   bool HasNetwork() override { return kernel_.options().network; }
   std::vector<std::string> SysvObjects(fs::SysvKind kind) override;
   std::string Keys(const vfs::Context& context) override;

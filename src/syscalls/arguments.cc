@@ -9,6 +9,8 @@
 namespace usl::syscalls {
 
 Result<PathArgument> PathFrom(const SyscallContext& context, int dirfd_index, std::string text) {
+  // Linux says so before it looks at the descriptor.
+  if (text.empty()) return Fail(ENOENT);
   PathArgument argument;
   argument.text = std::move(text);
   const bool absolute = argument.text.starts_with('/');

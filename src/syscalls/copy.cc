@@ -108,10 +108,4 @@ dev_t DecodeDevice(uint32_t encoded) {
   return makedev((encoded & 0xfff00) >> 8, (encoded & 0xff) | ((encoded >> 12) & 0xfff00));
 }
 
-Result<void> CheckFileTime(const timespec& time) {
-  if (time.tv_nsec == UTIME_NOW || time.tv_nsec == UTIME_OMIT) return {};
-  if (time.tv_nsec < 0 || time.tv_nsec >= 1'000'000'000) return Fail(EINVAL);
-  return {};
-}
-
 }  // namespace usl::syscalls

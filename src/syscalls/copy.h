@@ -52,7 +52,4 @@ std::string JoinNames(const std::vector<std::string>& names);
 // A device number as mknod(2) and ustat-like calls carry it in 32 bits, as the C library's dev_t.
 dev_t DecodeDevice(uint32_t encoded);
 
-// Checks a timespec of utimensat(2): tv_nsec below 10^9, UTIME_NOW or UTIME_OMIT. EINVAL.
-Result<void> CheckFileTime(const timespec& time);
-
 }  // namespace usl::syscalls

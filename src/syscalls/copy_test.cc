@@ -91,14 +91,6 @@ TEST(DecodeDevice, TakesTheSplitMinor) {
   EXPECT_EQ(DecodeDevice(0x12300145), makedev(1, 0x12345));
 }
 
-TEST(CheckFileTime, KnowsTheSpecialValues) {
-  EXPECT_TRUE(CheckFileTime({0, UTIME_NOW}));
-  EXPECT_TRUE(CheckFileTime({0, UTIME_OMIT}));
-  EXPECT_TRUE(CheckFileTime({-5, 999'999'999}));
-  EXPECT_FALSE(CheckFileTime({0, 1'000'000'000}));
-  EXPECT_FALSE(CheckFileTime({0, -1}));
-}
-
 TEST(JoinNames, EndsEachWithNul) {
   EXPECT_EQ(JoinNames({"a", "bc"}), std::string("a\0bc\0", 5));
   EXPECT_EQ(JoinNames({}), "");

@@ -58,23 +58,41 @@ Result<Reply> RenameAt(SyscallContext& context, int old_dirfd, int old_path, int
   if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) return Fail(EINVAL);
   if ((flags & RENAME_EXCHANGE) && (flags & (RENAME_NOREPLACE | RENAME_WHITEOUT))) return Fail(EINVAL);
   const PathArgument from = USL_TRY(ReadPath(context, old_dirfd, old_path));
-  const PathArgument to = USL_TRY(ReadPath(context, new_dirfd, new_path));
+  const auto to_argument = ReadPath(context, new_dirfd, new_path);
+  if (!to_argument) {
+    // The old path is walked before the new one is looked at, so its errors come first.
+    USL_TRY_VOID(context.vfs().Walk(context.FsView(), from.location(), vfs::Vfs::kParent));
+    return Fail(to_argument.error());
+  }
+  const PathArgument& to = *to_argument;
   return Done(context.vfs().Rename(context.FsView(), from.location(), to.location(), flags));
 }
 
 Result<Reply> LinkAt(SyscallContext& context, int old_dirfd, int old_path, int new_dirfd, int new_path, int flags) {
   if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)) return Fail(EINVAL);
   std::string old_text = USL_TRY(context.PathArg(old_path));
+  const bool by_descriptor = (flags & AT_EMPTY_PATH) && !old_text.starts_with('/') && old_dirfd != kNoDirfd &&
+                             context.IntArg(old_dirfd) != AT_FDCWD;
+  if (by_descriptor && !context.credentials().Has(CAP_DAC_READ_SEARCH)) {
+    // Linking by descriptor could give a name to a file that was only handed over: it needs a capability, even where a
+    // path follows (path_init() of Linux).
+    USL_TRY_VOID(context.DuplicateFd(context.IntArg(old_dirfd)));
+    return Fail(ENOENT);
+  }
   if (old_text.empty() && (flags & AT_EMPTY_PATH)) {
-    // Linking by descriptor could give a name to a file that was only handed over: it needs a capability.
-    if (!context.credentials().Has(CAP_DAC_READ_SEARCH)) return Fail(ENOENT);
     const Target target = USL_TRY(TargetByDirfd(context, context.IntArg(old_dirfd)));
     const PathArgument to = USL_TRY(ReadPath(context, new_dirfd, new_path));
     if (target.IsNative()) return Fail(EXDEV);
     return Done(context.vfs().LinkInode(context.FsView(), target.file, to.location()));
   }
   const PathArgument from = USL_TRY(PathFrom(context, old_dirfd, std::move(old_text)));
-  const PathArgument to = USL_TRY(ReadPath(context, new_dirfd, new_path));
+  const auto to_argument = ReadPath(context, new_dirfd, new_path);
+  if (!to_argument) {
+    const unsigned walk = flags & AT_SYMLINK_FOLLOW ? 0u : unsigned{vfs::Vfs::kNoFollow};
+    USL_TRY_VOID(context.vfs().Walk(context.FsView(), from.location(), walk));
+    return Fail(to_argument.error());
+  }
+  const PathArgument& to = *to_argument;
   return Done(context.vfs().Link(context.FsView(), from.location(), to.location(), flags & AT_SYMLINK_FOLLOW));
 }
 

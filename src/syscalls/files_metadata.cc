@@ -2,6 +2,8 @@
 // the host would let the descriptor forms through even on a read-only descriptor.
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <utime.h>
@@ -58,9 +60,8 @@ using FileTimes = std::optional<std::array<timespec, 2>>;
 
 Result<FileTimes> ReadTimespecs(const SyscallContext& context, GuestAddress from) {
   if (from.is_null()) return FileTimes{};
-  const auto times = USL_TRY((context.memory().ReadObject<std::array<timespec, 2>>(from)));
-  for (const timespec& time : times) USL_TRY_VOID(CheckFileTime(time));
-  return FileTimes{times};
+  // Nanoseconds are checked behind the walk, as vfs_utimes() does.
+  return FileTimes{USL_TRY((context.memory().ReadObject<std::array<timespec, 2>>(from)))};
 }
 
 Result<FileTimes> ReadTimevals(const SyscallContext& context, GuestAddress from) {
@@ -118,6 +119,20 @@ Result<Reply> ChangeTimesAt(SyscallContext& context, int dirfd_index, int path_i
   return ChangeTimes(context, target, times);
 }
 
+// inode_newsize_ok() of Linux: a file is not made longer than the caller's RLIMIT_FSIZE. The host applies that limit to
+// the kernel process, which makes the call here.
+Result<void> CheckSizeLimit(SyscallContext& context, const Target& target, uint64_t length) {
+  rlimit limit{};
+  if (prlimit(context.process().pid(), RLIMIT_FSIZE, nullptr, &limit) < 0) return FailErrno();
+  if (limit.rlim_cur == RLIM_INFINITY || length <= limit.rlim_cur) return {};
+  const vfs::Attributes attributes = USL_TRY(target.file.inode->GetAttributes());
+  if (length <= attributes.size) return {};
+  constexpr int kMayWrite = 2;
+  USL_TRY_VOID(context.vfs().CheckPermission(context.credentials(), *target.file.inode, kMayWrite));
+  if (tgkill(context.process().pid(), context.task().tid(), SIGXFSZ) < 0) return FailErrno();
+  return Fail(EFBIG);
+}
+
 }  // namespace
 
 Result<Reply> sys_chmod(SyscallContext& context) {
@@ -173,6 +188,7 @@ Result<Reply> sys_truncate(SyscallContext& context) {
   const Target target = USL_TRY(TargetByPath(context, kNoDirfd, 0, {}));
   if (target.file.inode->IsDirectory()) return Fail(EISDIR);
   if (!target.file.inode->IsRegular()) return Fail(EINVAL);
+  USL_TRY_VOID(CheckSizeLimit(context, target, static_cast<uint64_t>(length)));
   return Done(context.vfs().Truncate(context.FsView(), target.file, static_cast<uint64_t>(length)));
 }
 

@@ -31,9 +31,10 @@ Result<Reply> WaitForFifo(SyscallContext& context, std::shared_ptr<vfs::FifoTick
 }
 
 Result<Reply> OpenAt(SyscallContext& context, int dirfd_index, int path_index, const vfs::OpenHow& how) {
+  USL_TRY_VOID(vfs::Vfs::CheckOpenFlags(how.flags));
   PathArgument path = USL_TRY(ReadPath(context, dirfd_index, path_index));
-  // Here an absolute path depends on the directory, too: it is refused, or starts there.
-  if (how.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) path.at = USL_TRY(context.DirectoryArg(dirfd_index));
+  // Here an absolute path starts at the directory, too.
+  if (how.resolve & RESOLVE_IN_ROOT) path.at = USL_TRY(context.DirectoryArg(dirfd_index));
   auto result = context.vfs().Open(context.FsView(), path.location(), how);
   if (!result) {
     if (result.error() == Error(ENOENT) && !(how.flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))) && how.resolve == 0) {

@@ -144,7 +144,8 @@ Result<void> Vfs::Link(const Context& context, const Location& old_location, con
 
 Result<void> Vfs::LinkInode(const Context& context, const FileIdentity& file, const Location& new_location) {
   if (!file.inode) return Fail(EXDEV);
-  if (!context.credentials.Has(CAP_DAC_READ_SEARCH)) return Fail(ENOENT);
+  // The working directory (AT_FDCWD) needs no capability to be refused as a directory is.
+  if (!file.inode->IsDirectory() && !context.credentials.Has(CAP_DAC_READ_SEARCH)) return Fail(ENOENT);
   return LinkTo(context, file.path, new_location);
 }
 

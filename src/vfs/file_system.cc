@@ -56,7 +56,7 @@ Result<void> Inode::RemoveDirectory(std::string_view, Inode&) {
 Result<void> Inode::Rename(std::string_view, Inode&, Inode&, std::string_view, Inode*, unsigned) {
   return Fail(EPERM);
 }
-Result<Ref<Inode>> Inode::CreateUnnamed(const NewInode&) {
+Result<Ref<Inode>> Inode::CreateUnnamed(const NewInode&, bool) {
   return Fail(EOPNOTSUPP);
 }
 Result<void> Inode::ReadDirectory(int, uint64_t, DirectorySink&) {

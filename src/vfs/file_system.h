@@ -89,9 +89,9 @@ class Inode : public RefCounted {
   // Within one file system. `flags` are RENAME_*. `target` is null when the new name is free.
   virtual Result<void> Rename(std::string_view old_name, Inode& source, Inode& new_directory, std::string_view new_name,
                               Inode* target, unsigned flags);
-  // An unnamed file (O_TMPFILE); Open() opens it, Link() gives it a name later. The file system keeps the inode (and so
-  // FindByHostFile gives the same one) while the file is open, as far as it can know.
-  virtual Result<Ref<Inode>> CreateUnnamed(const NewInode& spec);
+  // An unnamed file (O_TMPFILE); Open() opens it, Link() gives it a name later if `linkable`. The file system keeps the
+  // inode (and so FindByHostFile gives the same one) while the file is open, as far as it can know.
+  virtual Result<Ref<Inode>> CreateUnnamed(const NewInode& spec, bool linkable);
   // Adds entries from the cursor of `open_directory` (a duplicate of the guest's fd; cursor = its f_pos, which is
   // advanced) until the sink is full or the end. "." and ".." are added by this function too; `parent_ino` is ".."'s
   // number.
@@ -133,6 +133,9 @@ class Inode : public RefCounted {
   const std::string& socket_address() const { return socket_address_; }
   void set_socket_address(std::string address) { socket_address_ = std::move(address); }
 
+  // A process runs it: from now on Vfs asks whether one still does before the file is opened for writing.
+  void MarkExecuted() { may_be_running_ = true; }
+
  protected:
   // What the file system calls after a change, where IsSteady() may have answered true: of any attribute of this inode,
   // or (of a directory) of who may search it.
@@ -145,7 +148,8 @@ class Inode : public RefCounted {
   friend class Vfs;
   FileSystem& file_system_;
   const uint32_t type_;
-  bool linkable_ = false;           // made by O_TMPFILE without O_EXCL: may get a name although it has no link
+  bool linkable_ = false;  // made by O_TMPFILE without O_EXCL: may get a name although it has no link
+  bool may_be_running_ = false;
   Dentry* first_dentry_ = nullptr;  // the index from inodes to dentries: a list through Dentry::alias_next_
   std::string socket_address_;
 };

@@ -126,6 +126,7 @@ Result<void> Vfs::Truncate(const Context& context, const FileIdentity& file, uin
   if (size > static_cast<uint64_t>(INT64_MAX)) return Fail(EINVAL);
   USL_TRY_VOID(CheckInodePermission(context.credentials, inode, kMayWrite));
   USL_TRY_VOID(CheckWritable(file.path.mount.get()));
+  USL_TRY_VOID(CheckNotRunning(inode));
   USL_TRY_VOID(DropPrivileges(context, inode));
   return inode.SetAttributes({.size = size});
 }

@@ -43,6 +43,14 @@ bool OpensForWriting(int flags) {
   return access == O_WRONLY || access == O_RDWR;
 }
 
+// build_open_how(): what open(2) makes of flags that it does not know or that O_PATH makes meaningless.
+int Normalised(int flags) {
+  flags &= kKnownFlags;
+  if (flags & O_PATH) flags &= kPathFlags;
+  if (flags & kSyncBit) flags |= O_DSYNC;
+  return flags;
+}
+
 // build_open_flags(): what does not go together.
 Result<void> CheckFlags(int flags) {
   if ((flags & (O_DIRECTORY | O_CREAT)) == (O_DIRECTORY | O_CREAT)) return Fail(EINVAL);
@@ -106,10 +114,12 @@ Result<OpenHow> Vfs::CheckOpenHow(const struct open_how& how) {
   return OpenHow{flags, static_cast<mode_t>(how.mode), how.resolve};
 }
 
+Result<void> Vfs::CheckOpenFlags(int flags) {
+  return CheckFlags(Normalised(flags));
+}
+
 Result<OpenedFile> Vfs::Open(const Context& context, const Location& location, const OpenHow& how) {
-  int flags = how.flags & kKnownFlags;
-  if (flags & O_PATH) flags &= kPathFlags;
-  if (flags & kSyncBit) flags |= O_DSYNC;
+  const int flags = Normalised(how.flags);
   USL_TRY_VOID(CheckFlags(flags));
   if ((how.resolve & RESOLVE_CACHED) && (flags & (O_TRUNC | O_CREAT | kTmpFileBit))) return Fail(EAGAIN);
   PathWalker walker(*this, context, how.resolve);
@@ -158,7 +168,7 @@ Result<OpenedFile> Vfs::OpenUnnamed(const Context& context, PathWalker& walker, 
   USL_TRY_VOID(CheckInodePermission(context.credentials, *directory.inode(), kMayWrite | kMayExec));
   if (!directory.dentry->IsLinked()) return Fail(ENOENT);
   Creation creation = USL_TRY(PrepareCreation(context, *directory.inode(), S_IFREG | mode));
-  Ref<Inode> inode = USL_TRY(directory.inode()->CreateUnnamed(creation.spec));
+  Ref<Inode> inode = USL_TRY(directory.inode()->CreateUnnamed(creation.spec, !(flags & O_EXCL)));
   USL_TRY_VOID(creation.ApplyLists(*inode));
   inode->linkable_ = !(flags & O_EXCL);
   const Attributes attributes = USL_TRY(inode->GetAttributes());
@@ -189,6 +199,7 @@ Result<OpenedFile> Vfs::OpenFound(const Context& context, const Path& path, int 
     USL_TRY_VOID(CheckMayOpen(context, path, flags));
     if (!inode->IsRegular()) flags &= ~O_TRUNC;
     if (inode->IsRegular() && (OpensForWriting(flags) || (flags & O_TRUNC))) {
+      USL_TRY_VOID(CheckNotRunning(*inode));
       USL_TRY_VOID(DropPrivileges(context, *inode));
     }
   }
@@ -201,6 +212,14 @@ Result<OpenedFile> Vfs::OpenFound(const Context& context, const Path& path, int 
   }
   opened.fd = USL_TRY(OpenObject(context, path, flags, std::move(reopen)));
   return opened;
+}
+
+// deny_write_access() of Linux. The host cannot tell: there the loader is what runs.
+Result<void> Vfs::CheckNotRunning(Inode& inode) {
+  if (!inode.may_be_running_) return {};
+  if (runs_ && runs_(inode)) return Fail(ETXTBSY);
+  inode.may_be_running_ = false;
+  return {};
 }
 
 Result<UniqueFd> Vfs::OpenObject(const Context& context, const Path& path, int flags, UniqueFd reopen) {

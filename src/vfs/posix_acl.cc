@@ -12,11 +12,26 @@ constexpr uint32_t kVersion = 2;  // POSIX_ACL_XATTR_VERSION
 constexpr uint32_t kNoId = ~uint32_t{0};
 static_assert(sizeof(PosixAcl::Entry) == 8);
 
-// posix_acl_valid(): the entries in order, one of each base kind, and a mask when anybody is named.
-bool IsValid(const std::vector<PosixAcl::Entry>& entries) {
+bool IsKnown(const PosixAcl::Entry& entry) {
+  switch (entry.tag) {
+    case PosixAcl::kUser:
+    case PosixAcl::kGroup: return entry.id != kNoId;
+    case PosixAcl::kUserObj:
+    case PosixAcl::kGroupObj:
+    case PosixAcl::kMask:
+    case PosixAcl::kOther: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+// posix_acl_valid().
+bool PosixAcl::IsValid() const {
+  if (entries_.empty()) return true;
   int state = PosixAcl::kUserObj;
   bool needs_mask = false;
-  for (const auto& entry : entries) {
+  for (const auto& entry : entries_) {
     if (entry.permissions > 7) return false;
     switch (entry.tag) {
       case PosixAcl::kUserObj:
@@ -49,9 +64,13 @@ bool IsValid(const std::vector<PosixAcl::Entry>& entries) {
   return state == 0;
 }
 
-}  // namespace
-
 Result<PosixAcl> PosixAcl::Parse(std::span<const std::byte> blob) {
+  PosixAcl acl = USL_TRY(ParseEntries(blob));
+  if (!acl.IsValid()) return Fail(EINVAL);
+  return acl;
+}
+
+Result<PosixAcl> PosixAcl::ParseEntries(std::span<const std::byte> blob) {
   uint32_t version;
   if (blob.size() < sizeof version) return Fail(EINVAL);
   std::memcpy(&version, blob.data(), sizeof version);
@@ -62,7 +81,11 @@ Result<PosixAcl> PosixAcl::Parse(std::span<const std::byte> blob) {
   acl.entries_.resize(blob.size() / sizeof(Entry));
   if (acl.entries_.empty()) return acl;
   std::memcpy(acl.entries_.data(), blob.data(), blob.size());
-  if (!IsValid(acl.entries_)) return Fail(EINVAL);
+  for (Entry& entry : acl.entries_) {
+    if (!IsKnown(entry)) return Fail(EINVAL);
+    // What is not an id is not kept.
+    if (entry.tag != kUser && entry.tag != kGroup) entry.id = kNoId;
+  }
   return acl;
 }
 

@@ -29,6 +29,11 @@ class PosixAcl {
 
   // EINVAL for a malformed or invalid list, EOPNOTSUPP for an unknown version. A list without entries is empty().
   static Result<PosixAcl> Parse(std::span<const std::byte> blob);
+  // The same without the check that the entries make a list together (IsValid), which Linux makes later. EINVAL for a
+  // wrong length, an unknown tag or an impossible id.
+  static Result<PosixAcl> ParseEntries(std::span<const std::byte> blob);
+  // The entries are in order, one of each base kind, with a mask when anybody is named; an empty list is valid.
+  bool IsValid() const;
   std::vector<std::byte> Serialise() const;
   bool empty() const { return entries_.empty(); }
   const std::vector<Entry>& entries() const { return entries_; }

@@ -39,7 +39,7 @@ class TestInode : public Inode {
   Result<void> RemoveDirectory(std::string_view name, Inode& victim) override;
   Result<void> Rename(std::string_view old_name, Inode& source, Inode& new_directory, std::string_view new_name,
                       Inode* target_inode, unsigned flags) override;
-  Result<Ref<Inode>> CreateUnnamed(const NewInode& spec) override;
+  Result<Ref<Inode>> CreateUnnamed(const NewInode& spec, bool linkable) override;
   Result<void> ReadDirectory(int fd, uint64_t parent_ino, DirectorySink& sink) override;
   bool CacheableNames() const override;
   Result<std::vector<std::byte>> GetXattr(std::string_view name) override;
@@ -190,7 +190,7 @@ inline Result<void> TestInode::Rename(std::string_view old_name, Inode& source, 
   return {};
 }
 
-inline Result<Ref<Inode>> TestInode::CreateUnnamed(const NewInode& spec) {
+inline Result<Ref<Inode>> TestInode::CreateUnnamed(const NewInode& spec, bool) {
   auto inode = MakeRef<TestInode>(tests(), spec);
   inode->attributes.nlink = 0;
   return Ref<Inode>(inode);

@@ -92,6 +92,9 @@ class Vfs {
   FifoTable& fifos() { return *fifos_; }
   // May be changed at any time (/proc/sys/fs/protected_*).
   Protection& protection() { return protection_; }
+  // `runs` tells whether a process runs that file now; asked for files that were executed once (Inode::MarkExecuted)
+  // when they are to be written to: ETXTBSY.
+  void SetRunningCheck(std::function<bool(const Inode&)> runs) { runs_ = std::move(runs); }
   // Makes a dentry tree for a file system: its root dentry (one per file system, kept).
   Ref<Dentry> RootDentry(const Ref<FileSystem>& file_system);
   // Tells `observer`, which outlives this object, of changes from now on; null for nobody.
@@ -115,6 +118,8 @@ class Vfs {
 
   // Open(2), openat(2). Bits of how.flags that Linux does not know are dropped, as these calls do.
   Result<OpenedFile> Open(const Context& context, const Location& location, const OpenHow& how);
+  // EINVAL for flags that do not go together: what open(2) checks before it looks at the path.
+  static Result<void> CheckOpenFlags(int flags);
   // openat2(2)'s stricter rules on its argument, which Open then takes: EINVAL for unknown or contradictory bits.
   static Result<OpenHow> CheckOpenHow(const struct open_how& how);
   // Reopens what a guest's fd refers to (open of /proc/self/fd/N arrives here by itself through magic links).
@@ -181,6 +186,7 @@ class Vfs {
   Result<OpenedFile> OpenFound(const Context& context, const Path& path, int flags, bool created, UniqueFd reopen);
   Result<UniqueFd> OpenObject(const Context& context, const Path& path, int flags, UniqueFd reopen);
   Result<void> DropPrivileges(const Context& context, Inode& inode);
+  Result<void> CheckNotRunning(Inode& inode);
   // create.cc
   Result<Creation> PrepareCreation(const Context& context, Inode& directory, mode_t mode);
   Result<Ref<Inode>> CreateIn(const Context& context, const Ref<Dentry>& directory, std::string_view name, mode_t mode,
@@ -200,6 +206,7 @@ class Vfs {
   bool PrependPath(const Path& path, const Path& root, std::string& text);
 
   Protection protection_;
+  std::function<bool(const Inode&)> runs_;
   DentryCache dentries_;
   std::unique_ptr<DeviceTable> devices_;
   std::unique_ptr<HandleTable> handles_;

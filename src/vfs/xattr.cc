@@ -80,6 +80,7 @@ Result<void> ChangeAcl(const cred::Credentials& credentials, Inode& inode, std::
   if (!is_access && !inode.IsDirectory()) return acl.empty() ? Result<void>() : Fail(EACCES);
   const Attributes attributes = USL_TRY(inode.GetPermissions());
   if (!IsOwnerOrCapable(credentials, attributes)) return Fail(EPERM);
+  if (!acl.IsValid()) return Fail(EINVAL);
 
   const auto equivalent = is_access && !acl.empty() ? acl.EquivalentMode() : std::nullopt;
   if (acl.empty() || equivalent) {
@@ -122,7 +123,8 @@ Result<void> Vfs::SetXattr(const Context& context, const FileIdentity& file, std
   Inode& inode = *file.inode;
   USL_TRY_VOID(CheckChangeable(file));
   if (IsAcl(name)) {
-    const PosixAcl acl = USL_TRY(PosixAcl::Parse(value));
+    // No value at all removes the list.
+    const PosixAcl acl = value.empty() ? PosixAcl() : USL_TRY(PosixAcl::ParseEntries(value));
     return ChangeAcl(context.credentials, inode, name, acl);
   }
   if (name == kFileCapabilities) {

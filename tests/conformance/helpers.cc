@@ -2,7 +2,10 @@
 
 #include <dirent.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <cerrno>
@@ -100,6 +103,30 @@ int ErrnoAs(uid_t uid, gid_t gid, const std::vector<gid_t>& groups, const std::f
   int status;
   if (waitpid(child, &status, 0) < 0) Die("waitpid");
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+int ErrnoWith(uint64_t capabilities, uid_t uid, gid_t gid, const std::vector<gid_t>& groups,
+              const std::function<long()>& call) {
+  const auto limited = [&]() -> long {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct data[2] = {};
+    for (int i = 0; i < 2; ++i) {
+      data[i].permitted = data[i].effective = static_cast<uint32_t>(capabilities >> (32 * i));
+    }
+    if (syscall(SYS_capset, &header, data) < 0) _exit(255);
+    errno = 0;
+    return call();
+  };
+  if (prctl(PR_SET_KEEPCAPS, 1) < 0) Die("prctl");
+  const int error = ErrnoAs(uid, gid, groups, limited);
+  if (prctl(PR_SET_KEEPCAPS, 0) < 0) Die("prctl");
+  return error;
+}
+
+int FileSystemSetting(const std::string& name) {
+  const std::string text = ReadFile("/proc/sys/fs/" + name);
+  if (text.empty()) Die(name.c_str());
+  return atoi(text.c_str());
 }
 
 bool InChild(const std::function<bool()>& body) {

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <utility>
@@ -77,6 +78,11 @@ int ErrnoAs(uid_t uid, gid_t gid, const std::vector<gid_t>& groups, const std::f
 inline int ErrnoAs(uid_t uid, const std::function<long()>& call) {
   return ErrnoAs(uid, kGroup, {}, call);
 }
+// The same with these capabilities (bits by number) in the permitted and the effective set. A uid of 0 has no others.
+int ErrnoWith(uint64_t capabilities, uid_t uid, gid_t gid, const std::vector<gid_t>& groups,
+              const std::function<long()>& call);
+// The value of /proc/sys/fs/NAME: machines differ in their fs.protected_*.
+int FileSystemSetting(const std::string& name);
 // Runs `body` in a child process as the caller; true when it returned true. For what must not change the test itself.
 bool InChild(const std::function<bool()>& body);
 

@@ -1,13 +1,14 @@
 #!/bin/sh
 # run_inside.sh PLACE BINARY: runs a conformance binary inside, as an ordinary user without user namespaces, in the
-# copy-on-write view of the host. PLACE `inside` works on VolFs, `tmpfs` on tmpfs, `drvfs` on a volume with metadata. Tests of known_failures.txt are left out.
+# copy-on-write view of the host. PLACE `inside` works on VolFs, `tmpfs` on tmpfs, `drvfs` on a volume with metadata, `tree`
+# in a tree of its own that is kept. Tests of known_failures.txt are left out.
 set -eu
 place=$1
 binary=$2
 family=$(basename "$binary" | sed 's/^conformance_//')
 directory=$(dirname "$binary")
 case $place in
-  inside) work=/var/tmp ;;
+  inside | tree) work=/var/tmp ;;
   tmpfs) work=/tmp ;;
   drvfs) work=/drvfs ;;
   *) echo "unknown place: $place" >&2; exit 2 ;;
@@ -27,5 +28,11 @@ if [ "$(id -u)" = 0 ]; then
 else
   set -- "$USL_ORDINARY_USER"
 fi
-"$@" "$USL_EXECUTABLE" run -e "USL_CONFORMANCE_DIR=$work" -v "$directory:/conformance:ro" -v "$HOME/share:/drvfs:metadata" -- \
+if [ "$place" = tree ]; then
+  # The binary is static: the tree needs directories only.
+  for each in dev proc sys run root etc tmp var/tmp; do "$@" mkdir -p "$HOME/tree/$each"; done
+  options="--rootfs $HOME/tree"
+fi
+"$@" "$USL_EXECUTABLE" run ${options-} -e "USL_CONFORMANCE_DIR=$work" -v "$directory:/conformance:ro" \
+  -v "$HOME/share:/drvfs:metadata" -- \
   "/conformance/$(basename "$binary")" "--gtest_filter=*${known:+-$known}"
