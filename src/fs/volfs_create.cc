@@ -291,6 +291,12 @@ Result<void> VolInode::RemoveUpperName(std::string_view name, bool lower_has) {
   return RenameHost(made, place, 0);
 }
 
+Result<UniqueFd> VolInode::KeepSpecial() {
+  if (IsRegular() || IsDirectory() || IsSymlink()) return UniqueFd();
+  Resolved at = USL_TRY(Resolve());
+  return OpenHost(at.place, O_PATH | O_NOFOLLOW);
+}
+
 Result<void> VolInode::Unlink(std::string_view name, vfs::Inode& victim_inode) {
   USL_TRY_VOID(CheckChangeable(name));
   auto& victim = static_cast<VolInode&>(victim_inode);
@@ -302,11 +308,13 @@ Result<void> VolInode::Unlink(std::string_view name, vfs::Inode& victim_inode) {
   bool counted = victim.record_ && victim.record_->links;
   bool is_told = volfs_.upper()->store().WantsRemovals() && victim.layer_ == volfs_.upper();
   bool is_last = is_told && USL_TRY(victim.GetAttributes()).nlink <= 1;
+  UniqueFd keep = USL_TRY(victim.KeepSpecial());
   USL_TRY_VOID(RemoveUpperName(name, lower_has));
   if (counted) USL_TRY_VOID(victim.CountLinks(-1));
   if (S_ISLNK(victim.host_mode_) && KeepsLinkOwners()) USL_TRY_VOID(DropLinkOwner(victim));
   ListingChanged(name);
   victim.DropPlace(*this, name);
+  if (keep && !victim.HasPlace()) victim.pinned_ = std::move(keep);
   if (victim.HasPlace() && !victim.pinned_) return {};
   if (victim.layer_ != volfs_.upper()) return {};
   // Without a known name: either none is left, and the host may reuse the number, or others are, which a look-up finds.

@@ -185,6 +185,9 @@ class VolInode final : public vfs::Inode {
   Result<bool> IsCheapToFlatten(const std::vector<Ref<VolInode>>& members);
   // Moves a finished file from the work directory to a name here, over a whiteout if there is one.
   Result<void> Publish(const std::string& temporary, std::string_view name, bool is_directory);
+  // Of a FIFO, device or socket whose name is about to go: the host file, for whoever has it open. What a guest has open
+  // then is not that file, so nothing else would lead to it. Empty for other types.
+  Result<UniqueFd> KeepSpecial();
   Result<void> RemoveUpperName(std::string_view name, bool lower_has);
   Result<void> ClearWhiteouts(int directory);
   Result<bool> IsEmptyMerged();

@@ -173,6 +173,8 @@ Result<void> VolInode::Rename(std::string_view old_name, vfs::Inode& source_inod
     // Whoever is in the directory that disappears goes on by an fd.
     Resolved at = USL_TRY(target->Resolve());
     replaced = USL_TRY(OpenHost(at.place, O_PATH | O_DIRECTORY));
+  } else if (target && !exchange) {
+    replaced = USL_TRY(target->KeepSpecial());
   }
   if (exchange) {
     USL_TRY_VOID(target->CopyUp());
@@ -201,7 +203,7 @@ Result<void> VolInode::Rename(std::string_view old_name, vfs::Inode& source_inod
     target->DropPlace(destination, new_name);
     if (exchange) {
       target->Arrive(*this, old_name);
-    } else if (replaced) {
+    } else if (replaced && !target->HasPlace()) {
       target->pinned_ = std::move(replaced);
     } else if (!target->HasPlace()) {
       target->Unregister();

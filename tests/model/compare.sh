@@ -66,6 +66,9 @@ if [ "$place" = lower ]; then mv "$HOME/prepared" "$native"; fi
   tail -3 "$HOME/inside" | cut -c1-400
   exit 1
 }
+# The directories' own names show in the texts of links.
+sed -i "s#$native#DIRECTORY#g" "$HOME/native"
+sed -i "s#$inside#DIRECTORY#g" "$HOME/inside"
 if ! diff "$HOME/native" "$HOME/inside" > "$HOME/differences"; then
   echo "differences (native <, inside >):"
   head -40 "$HOME/differences" | cut -c1-400

@@ -184,7 +184,7 @@ Outcome Namespaces() {
     if (fd < 0) continue;
     if (syscall(SYS_setns, fd, 0) == 0 && IsNative()) return Escaped(std::string("setns ") + name);
     // NS_GET_USERNS, NS_GET_PARENT: descriptors of the host's namespaces.
-    for (unsigned long request : {0xb701UL, 0xb702UL, 0xb703UL, 0xb701UL | 1UL << 32}) {
+    for (unsigned long request : {0xb701UL, 0xb702UL, 0xb701UL | 1UL << 32}) {
       if (syscall(SYS_ioctl, fd, request, 0) >= 0) return Escaped(std::string("ioctl on the namespace ") + name);
     }
   }
