@@ -165,7 +165,10 @@ Result<void> PathWalker::CrossMounts() {
 // fs.protected_symlinks: in a sticky world-writable directory only links of the walker or of the directory's owner
 // are followed (proc_sys_fs(5)).
 Result<void> PathWalker::CheckMayFollow(Inode& link) {
-  if (vfs_.protection().symlinks == 0) return {};
+  if (vfs_.protection().symlinks == 0) {
+    NotForAll();  // it may be switched on
+    return {};
+  }
   const Attributes directory = USL_TRY(dentry_->inode()->GetPermissions());
   if ((directory.mode & (S_ISVTX | S_IWOTH)) != (S_ISVTX | S_IWOTH)) return {};
   NotForAll();
