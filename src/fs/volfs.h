@@ -36,7 +36,7 @@ struct VolFsOptions {
   bool exclusive = true;                  // take the lock of the upper tree
   bool sync_copy_up = false;              // fsync a copied-up file before it takes its name: for trees that are kept
   std::string single_file;                // the root is this member of the upper's directory (a mount of one file)
-  size_t directory_fds = 256;             // bound of the cache of open directories
+  size_t directory_fds = 1024;            // bound of the cache of open directories
   std::string type_name = "volfs";
   std::string source = "volfs";
   std::string shown_options;

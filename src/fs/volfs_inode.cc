@@ -162,6 +162,18 @@ Result<vfs::Attributes> VolInode::GetAttributes() {
   struct statx status = USL_TRY(Stat(at.place));
   if (KeyOf(status) != key_ || ((status.stx_mode ^ host_mode_) & S_IFMT)) return Fail(ESTALE);
   if (volfs_.options_.live) USL_TRY_VOID(RefreshAll(at.place, status));
+  return AttributesFrom(status);
+}
+
+Result<vfs::Attributes> VolInode::GetAttributesOf(int fd) {
+  if (!volfs_.options_.live) {
+    auto status = Stat({fd, ""});
+    if (status && KeyOf(*status) == key_ && !((status->stx_mode ^ host_mode_) & S_IFMT)) return AttributesFrom(*status);
+  }
+  return GetAttributes();
+}
+
+vfs::Attributes VolInode::AttributesFrom(const struct statx& status) const {
   vfs::Attributes attributes;
   attributes.ino = number_;
   attributes.mode = type() | owner_.mode;

@@ -30,6 +30,7 @@ class VolInode final : public vfs::Inode {
   ~VolInode() override;
 
   Result<vfs::Attributes> GetAttributes() override;
+  Result<vfs::Attributes> GetAttributesOf(int fd) override;
   Result<vfs::Attributes> GetPermissions() override;
   Result<void> SetAttributes(const vfs::AttributeChange& change) override;
   Result<UniqueFd> Open(int flags, const vfs::Context& context) override;
@@ -109,6 +110,7 @@ class VolInode final : public vfs::Inode {
     bool search_;
   };
 
+  vfs::Attributes AttributesFrom(const struct statx& status) const;
   // Has anybody the host file open for writing (F_RDLCK), or at all (F_WRLCK)?
   bool IsOpen(int kind);
   // The file is about to be read, which may set its access time.
@@ -185,8 +187,8 @@ class VolInode final : public vfs::Inode {
   Result<bool> IsCheapToFlatten(const std::vector<Ref<VolInode>>& members);
   // Moves a finished file from the work directory to a name here, over a whiteout if there is one.
   Result<void> Publish(const std::string& temporary, std::string_view name, bool is_directory);
-  // Of a FIFO, device or socket whose name is about to go: the host file, for whoever has it open. What a guest has open
-  // then is not that file, so nothing else would lead to it. Empty for other types.
+  // Of a FIFO, device or socket whose name is about to go: the host file, for whoever has it open. What a guest has
+  // open then is not that file, so nothing else would lead to it. Empty for other types.
   Result<UniqueFd> KeepSpecial();
   Result<void> RemoveUpperName(std::string_view name, bool lower_has);
   Result<void> ClearWhiteouts(int directory);
@@ -222,7 +224,7 @@ class VolInode final : public vfs::Inode {
   bool copying_ = false;
   bool may_be_open_ = true;          // since the file was last found not to be
   bool reading_changes_it_ = false;  // IsSteady() said yes, and the access time does not rest
-  bool watched_ = false;  // by a guest's inotify, now or earlier
+  bool watched_ = false;             // by a guest's inotify, now or earlier
   std::unique_ptr<AttributeRecord> record_;
   std::unique_ptr<DirectoryState> directory_;  // of directories
   Place place_;

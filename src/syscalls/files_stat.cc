@@ -42,9 +42,13 @@ void PublishFile(const SyscallContext& context, const Target& target, bool follo
                     MakeStatx(attributes, PlaceOf(target), STATX_ALL));
 }
 
+Result<vfs::Attributes> AttributesOf(const Target& target) {
+  return target.fd ? target.file.inode->GetAttributesOf(target.fd.get()) : target.file.inode->GetAttributes();
+}
+
 Result<struct stat> StatTarget(const SyscallContext& context, const Target& target, bool follow) {
   if (target.IsNative()) return StatNative(context, target.fd);
-  const vfs::Attributes attributes = USL_TRY(target.file.inode->GetAttributes());
+  const vfs::Attributes attributes = USL_TRY(AttributesOf(target));
   PublishFile(context, target, follow, attributes);
   return MakeStat(attributes, target.file.inode->file_system().device());
 }
@@ -65,7 +69,7 @@ Result<struct statx> StatxTarget(const SyscallContext& context, const Target& ta
     status.stx_gid = context.credentials().fsgid;
     return status;
   }
-  const vfs::Attributes attributes = USL_TRY(target.file.inode->GetAttributes());
+  const vfs::Attributes attributes = USL_TRY(AttributesOf(target));
   PublishFile(context, target, follow, attributes);
   return MakeStatx(attributes, PlaceOf(target), mask);
 }

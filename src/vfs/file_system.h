@@ -59,6 +59,8 @@ class Inode : public RefCounted {
 
   // Live attributes: size and times are read from the host at each call.
   virtual Result<Attributes> GetAttributes() = 0;
+  // The same, where the caller has a descriptor that was found to be of this inode: saves looking for the host file.
+  virtual Result<Attributes> GetAttributesOf(int) { return GetAttributes(); }
   // What permission checks need, and cheaper: mode, uid, gid only (other members may be unset). Called at each step of
   // a path walk, which holds plain pointers meanwhile: must not open a BlockingScope.
   virtual Result<Attributes> GetPermissions() { return GetAttributes(); }
