@@ -222,6 +222,7 @@ Result<UniqueFd> VolInode::OpenFlags(int flags) {
   bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
   if (writes && IsDirectory()) return Fail(EISDIR);
   if (writes) USL_TRY_VOID(CopyUp(!(flags & O_TRUNC)));
+  if (writes) volfs_.MayGrow(*this);
   Resolved at = USL_TRY(Resolve());
   // O_NONBLOCK: a lease of another process must not stall the kernel.
   UniqueFd fd = USL_TRY(OpenNormalising(at.place, (flags & kHostFlags) | O_NONBLOCK));

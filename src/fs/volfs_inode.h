@@ -122,6 +122,8 @@ class VolInode final : public vfs::Inode {
   Result<bool> LowerHas(std::string_view name);
   Result<void> MakeHostFile(const HostPlace& place, const vfs::NewInode& spec, AttributeRecord& record,
                             bool needs_record);
+  Result<Ref<vfs::Inode>> CreateInUpper(std::string_view name, const vfs::NewInode& spec, bool is_merged);
+  Result<void> LinkInUpper(std::string_view name, VolInode& target);
   Result<bool> IsWhiteoutAt(const HostPlace& place);
   // Moves a finished file from the work directory to a name here, over a whiteout if there is one.
   Result<void> Publish(const std::string& temporary, std::string_view name, bool is_directory);

@@ -73,6 +73,7 @@ Result<void> VolInode::RemoveDirectory(std::string_view name, vfs::Inode& victim
   victim.pinned_ = std::move(keep);
   for (auto& directory : victim.directory_->stack) directory->shown_empty = true;
   volfs_.upper()->store().Removed(victim.key_);
+  volfs_.GiveName(&victim.key_);
   return {};
 }
 
@@ -209,7 +210,7 @@ Result<void> VolInode::MoveHost(VolInode& source, const HostPlace& from, const H
   }
   bool counted = target && target->record_ && target->record_->links;
   bool in_memory = target && volfs_.upper()->store().KeepsUserXattrs();
-  bool is_last = in_memory && USL_TRY(target->GetAttributes()).nlink <= 1;
+  bool is_last = in_memory && (target->IsDirectory() || USL_TRY(target->GetAttributes()).nlink <= 1);
   bool over_whiteout = USL_TRY(IsWhiteoutAt(to));
   if (old_lower) USL_TRY_VOID(Annotate());
   if (old_lower && !target) {
@@ -225,6 +226,7 @@ Result<void> VolInode::MoveHost(VolInode& source, const HostPlace& from, const H
   }
   if (counted) USL_TRY_VOID(target->CountLinks(-1));
   if (is_last) volfs_.upper()->store().Removed(target->key_);
+  if (target) volfs_.GiveName(is_last ? &target->key_ : nullptr);
   return {};
 }
 

@@ -49,7 +49,7 @@ class Builder {
   // Each step leaves a line for people in `why` and returns false when it fails.
   bool Build() {
     if (!MakeRoot() || !MakeSynthetic() || !MountSystem()) return false;
-    AddMountTypes(kernel_, View().Context());
+    AddMountTypes(kernel_, View().Context(), synthetic_->instance);
     return MountVolumes() && WriteNetworkFiles();
   }
 

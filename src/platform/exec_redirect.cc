@@ -115,10 +115,9 @@ bool SameMemory(pid_t a, pid_t b) {
   return syscall(SYS_tgkill, a, b, 0) == 0 || syscall(SYS_tgkill, b, a, 0) == 0;
 }
 
-}  // namespace
-
-Result<void> RedirectExec(const Listener& listener, const Notification& notification, uint64_t pico_base,
-                          GuestAddress argv, GuestAddress envp) {
+// Makes the task execute its `syscall` instruction once more, with the registers that `change` sets.
+template <typename Change>
+Result<void> CallInstead(const Listener& listener, const Notification& notification, Change change) {
   const pid_t tid = notification.tid;
   USL_TRY_VOID(Seize(listener, notification));
   // The task leaves the call and stops before it runs another instruction. What the call "returns" is overwritten.
@@ -133,17 +132,33 @@ Result<void> RedirectExec(const Listener& listener, const Notification& notifica
   bool set = ptrace(PTRACE_GETREGS, tid, nullptr, &registers) == 0;
   if (set) {
     registers.rip = notification.instruction_pointer - kSyscallSize;
-    registers.rax = SYS_execve;
     registers.orig_rax = ~0ULL;  // not in a call: nothing for the host to restart
-    registers.rdi = pico_base;
-    registers.rsi = argv.value();
-    registers.rdx = envp.value();
+    change(registers);
     set = ptrace(PTRACE_SETREGS, tid, nullptr, &registers) == 0;
   }
   // A signal that waits, or the one that stopped it, is delivered now; its handler returns to the registers above.
   Detach(tid, *stop);
   if (!set) return Fail(ESRCH);  // killed while it was stopped
   return {};
+}
+
+}  // namespace
+
+Result<void> RedirectExec(const Listener& listener, const Notification& notification, uint64_t pico_base,
+                          GuestAddress argv, GuestAddress envp) {
+  return CallInstead(listener, notification, [&](user_regs_struct& registers) {
+    registers.rax = SYS_execve;
+    registers.rdi = pico_base;
+    registers.rsi = argv.value();
+    registers.rdx = envp.value();
+  });
+}
+
+Result<void> RepeatCall(const Listener& listener, const Notification& notification, uint64_t first_argument) {
+  return CallInstead(listener, notification, [&](user_regs_struct& registers) {
+    registers.rax = static_cast<uint64_t>(notification.nr);
+    registers.rdi = first_argument;
+  });
 }
 
 Result<void> RestartParked(const Listener& listener, const Notification& notification) {

@@ -27,6 +27,10 @@ namespace usl::platform {
 Result<void> RedirectExec(const Listener& listener, const Notification& notification, uint64_t pico_base,
                           GuestAddress argv, GuestAddress envp);
 
+// Answers a notified call by making the task call it again with another first argument: it is notified again. EPERM:
+// the task is traced, the call is then unanswered. ESRCH: it died.
+Result<void> RepeatCall(const Listener& listener, const Notification& notification, uint64_t first_argument);
+
 // Makes a parked call start over: it is notified again, or fails with EINTR if a signal handler without SA_RESTART runs
 // first. Clean whether or not a signal is pending. EPERM when traced, the call is then unanswered. ESRCH: it died.
 Result<void> RestartParked(const Listener& listener, const Notification& notification);

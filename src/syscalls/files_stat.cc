@@ -48,6 +48,7 @@ Result<struct statx> StatxTarget(const SyscallContext& context, const Target& ta
   StatxPlace place;
   place.device = target.file.inode->file_system().device();
   place.mount_id = target.file.path.mount->id();
+  place.unique_mount_id = target.file.path.mount->unique_id();
   place.is_mount_root = target.file.path.dentry == target.file.path.mount->root();
   return MakeStatx(USL_TRY(target.file.inode->GetAttributes()), place, mask);
 }

@@ -84,9 +84,11 @@ Result<void> Vfs::Rename(const Context& context, const Location& old_location, c
       USL_TRY_VOID(CheckInodePermission(context.credentials, *target->inode(), kMayWrite));
     }
   }
-  if (source->IsMountPoint() || target->IsMountPoint()) return Fail(EBUSY);
+  USL_TRY_VOID(CheckNoMountOn(context, *source));
+  USL_TRY_VOID(CheckNoMountOn(context, *target));
   USL_TRY_VOID(old_parent.inode()->Rename(from.last(), *source->inode(), *new_parent.inode(), to.last(),
                                           target->inode().get(), flags));
+  if (!exchange && !target->IsNegative()) MountNamespace::DetachFrom(*target);
   dentries_.Move(*source, new_parent.dentry, to.last(), exchange);
   if (flags & RENAME_WHITEOUT) return AdoptWhiteout(context, old_parent.dentry, from.last());
   return {};
