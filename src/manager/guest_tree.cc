@@ -122,7 +122,7 @@ class Builder {
     if (!target) return Fail(format("cannot reach {}", path), target.error());
     view.vfs.Register(file_system);
     auto root = view.vfs.RootDentry(file_system);
-    const auto mounted = tree.mounts->Attach(*target, std::move(file_system), std::move(root), flags);
+    const auto mounted = tree.mounts->Attach(*target, std::move(file_system), std::move(root), flags | MS_RELATIME);
     if (!mounted) return Fail(format("cannot mount on {}", path), mounted.error());
     return true;
   }
