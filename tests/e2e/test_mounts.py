@@ -1,7 +1,9 @@
 """Mounts and their namespaces with the programs that people use: mount, umount, findmnt, unshare, nsenter, pivot_root."""
+import os
+import subprocess
 import unittest
 
-from harness import UslTest
+from harness import USL, UslTest, user_command
 
 
 class Mounts(UslTest):
@@ -59,6 +61,29 @@ class Mounts(UslTest):
                 mount --bind /usr usr && mount -t proc proc proc && pivot_root . old && umount -l /old && ls / && cat /proc/mounts | cut -d" " -f2'
             test -d /etc && echo outside"""))
         self.assertEqual(out.split("\n")[:-1], ["bin", "lib", "lib64", "old", "proc", "sbin", "usr", "/", "/usr", "/proc", "outside"])
+
+    def test_the_host_makes_no_namespace(self):
+        script = """
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+CLONE_NEWNS, CLONE_NEWUTS, SIGCHLD = 0x20000, 0x4000000, 17
+child = libc.syscall(56, CLONE_NEWNS | CLONE_NEWUTS | SIGCHLD, 0, 0, 0, 0)
+if child == 0:
+    assert libc.unshare(CLONE_NEWNS) == 0
+    print(os.getpid(), os.readlink("/proc/self/ns/mnt") != os.readlink("/proc/1/ns/mnt"), flush=True)
+    input()
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+        process = subprocess.Popen(user_command([USL, "run", "--", "python3", "-c", script]), stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, text=True, cwd="/", env=self.home.environment())
+        with process:
+            pid, differs = process.stdout.readline().split()
+            self.assertEqual(differs, "True")
+            for name in ("mnt", "uts", "user"):
+                self.assertEqual(os.readlink(f"/proc/{pid}/ns/{name}"), os.readlink(f"/proc/self/ns/{name}"))
+            process.communicate("\n")
+        self.assertEqual(process.returncode, 0)
 
 
 if __name__ == "__main__":
