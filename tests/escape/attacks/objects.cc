@@ -177,7 +177,9 @@ Outcome Namespaces() {
       if (child == 0) _exit(socket(AF_PACKET, SOCK_RAW, 0) >= 0 || TryOpen(Secret()).escaped ? 1 : 0);
       if (child > 0) {
         const int ended = WaitStatus(static_cast<pid_t>(child));
-        if (ended != 0 || (!high && flag != 0x80 && !is_virtual)) return Escaped("clone with " + std::to_string(flag));
+        if (is_virtual ? ended != 0 : !high && flag != 0x80) {
+          return Escaped("clone with " + std::to_string(flag));
+        }
       }
     }
   }
