@@ -174,6 +174,8 @@ class VolInode final : public vfs::Inode {
                             bool needs_record);
   Result<void> MakeComplete(const HostPlace& place, std::string_view name, const vfs::NewInode& spec,
                             AttributeRecord& record, bool over_whiteout);
+  Result<Ref<vfs::Inode>> CreateInUpper(std::string_view name, const vfs::NewInode& spec, bool is_merged);
+  Result<void> LinkInUpper(std::string_view name, VolInode& target);
   Result<bool> IsWhiteoutAt(const HostPlace& place);
   bool MayHoldWhiteouts() const;
   // Makes a directory under its name at once, with a note that completes it after a crash: for watched directories,
@@ -219,7 +221,7 @@ class VolInode final : public vfs::Inode {
   bool copying_ = false;
   bool may_be_open_ = true;          // since the file was last found not to be
   bool reading_changes_it_ = false;  // IsSteady() said yes, and the access time does not rest
-  bool watched_ = false;  // by a guest's inotify, now or earlier
+  bool watched_ = false;             // by a guest's inotify, now or earlier
   std::unique_ptr<AttributeRecord> record_;
   std::unique_ptr<DirectoryState> directory_;  // of directories
   Place place_;
