@@ -60,7 +60,6 @@
 #define WHY_NAMES "Names of AF_UNIX and netlink sockets are the guest's."
 
 // Refused.
-#define WHY_NEW_MOUNT "As in a kernel before Linux 5.2, on which programs use mount(2)."
 #define WHY_GONE "Linux has removed it or never had it on x86-64."
 #define WHY_HARDWARE "It would reach the host's hardware or kernel."
 #define WHY_MODULES "Modules belong to the host's kernel."

@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/format.h"
+#include "fs/proc_namespace.h"
 #include "fs/proc_pid.h"
 
 namespace usl::fs {
@@ -64,6 +65,7 @@ class NamespaceObject final : public SyntheticInode {
     attributes.ino = number_;
     return attributes;
   }
+  uint64_t number() const { return number_; }
 
  private:
   const uint64_t number_;
@@ -122,6 +124,17 @@ Ref<vfs::Inode> MakePlaceLink(ProcFs& proc, const std::string& path, const ProcI
 
 Ref<vfs::Inode> MakeNsDirectory(ProcFs& proc, const std::string& path, const ProcId& id) {
   return MakeRef<NsDirectory>(proc, path, id);
+}
+
+std::optional<NamespaceIdentity> NamespaceOf(const vfs::Inode& inode) {
+  const auto* object = dynamic_cast<const NamespaceObject*>(&inode);
+  if (!object) return std::nullopt;
+  std::string_view prefix = object->path();
+  prefix.remove_prefix(kNamespaceObjectPath.size());
+  prefix = prefix.substr(0, prefix.find(':'));
+  const auto found = std::ranges::find(kNsNames, prefix, &NsName::prefix);
+  if (found == std::end(kNsNames)) return std::nullopt;
+  return NamespaceIdentity{found->kind, object->number()};
 }
 
 Ref<vfs::Inode> MakeNamespaceObject(ProcFs& proc, std::string_view path) {

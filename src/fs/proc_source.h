@@ -48,6 +48,8 @@ struct ProcMount {
   unsigned flags = 0;       // MS_*
   unsigned propagation = 0;
   uint32_t peer_group = 0, master_group = 0;  // 0 = none
+  uint32_t propagate_from = 0;                // the nearest group above that is seen from the root; 0 = master_group is
+  bool is_file_system_read_only = false;
   std::string type, source, options;
 };
 
@@ -136,6 +138,8 @@ class ProcSource {
   virtual void SysctlWritten(std::string_view, std::string_view) {}
 };
 
+// One mount; `mount_point` is empty when it is not below `root`.
+ProcMount DescribeMount(vfs::Vfs& vfs, vfs::Mount& mount, const vfs::Path& root);
 // The mounts of a namespace as procfs shows them from `root`; the kernel's ProcSource::Mounts uses it.
 std::vector<ProcMount> ListMounts(vfs::Vfs& vfs, const vfs::MountNamespace& mounts, const vfs::Path& root);
 

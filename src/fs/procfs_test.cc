@@ -438,7 +438,7 @@ TEST_F(ProcFsTest, MountsAreFormattedAsLinuxDoes) {
   EXPECT_EQ(Must("/self/mounts"), "usl / volfs rw 0 0\nnone /a\\040b tmpfs ro,nosuid,relatime,size=4k 0 0\n");
   EXPECT_EQ(Must("/self/mountinfo"),
             "20 20 0:20 / / rw - volfs usl rw\n"
-            "21 20 0:21 / /a\\040b ro,nosuid,relatime shared:3 - tmpfs none ro,size=4k\n");
+            "21 20 0:21 / /a\\040b ro,nosuid,relatime shared:3 - tmpfs none rw,size=4k\n");
 }
 
 TEST_F(ProcFsTest, NamespacesCompareEqual) {

@@ -14,8 +14,8 @@
 namespace usl::fs {
 
 struct TmpFsOptions {
-  std::optional<uint64_t> size;    // bytes, as statfs shows them; absent: half of the host's memory
-  std::optional<uint64_t> inodes;  // as statfs shows them
+  std::optional<uint64_t> size;    // bytes; absent: no limit of its own, shown as half of the host's memory
+  std::optional<uint64_t> inodes;  // absent: as many as half of the host's memory has pages
   mode_t mode = 01777;
   uid_t uid = 0;
   gid_t gid = 0;
@@ -26,9 +26,11 @@ struct TmpFsOptions {
   std::string source = "tmpfs";
 };
 
-// Errors of mkdir(2) in the host directory. The size is shown and not enforced: the host's own limit of the memory file
-// system is what stops a guest (ENOSPC).
-// The tree is in a directory of mode 0700, as guest modes (1777) are host modes too.
+// Errors of mkdir(2) in the host directory.
+// Names are counted as Linux counts inodes (ENOSPC); a removed file that is still open does not count. The size is
+// exact in statfs(2), and stops new files: when it is used up, none can be made (ENOSPC). A write(2) itself is native,
+// so what is open already grows until the host's memory file system is full. The tree is in a directory of mode 0700,
+// as guest modes (1777) are host modes too.
 Result<Ref<vfs::FileSystem>> MakeTmpFs(const TmpFsOptions& options);
 
 // Removes the directories of this user's tmpfs whose kernel has ended without doing so (it was killed, or left by

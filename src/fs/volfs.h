@@ -85,6 +85,12 @@ class VolFs : public vfs::FileSystem {
 
  protected:
   explicit VolFs(VolFsOptions options);
+  // For file systems with limits (tmpfs): before a name is made (a regular file will take space), and after one was
+  // removed; `last_of` is the file if that was its last one. ENOSPC.
+  virtual Result<void> TakeName(bool /*takes_space*/) { return {}; }
+  virtual void GiveName(const HostKey* /*last_of*/) {}
+  // A regular file is opened for writing.
+  virtual void MayGrow(VolInode&) {}
   Result<void> OpenTrees();
 
  private:

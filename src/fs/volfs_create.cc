@@ -128,6 +128,14 @@ Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewIn
   // 0:0 would be a whiteout (as on overlayfs). The lower layers are asked here too: another thread may have been first.
   bool is_merged = MayHoldWhiteouts();
   if (is_merged && USL_TRY(volfs_.Find(directory_->stack, name))) return Fail(EEXIST);
+  USL_TRY_VOID(volfs_.TakeName(type == S_IFREG));
+  auto made = CreateInUpper(name, spec, is_merged);
+  if (!made) volfs_.GiveName(nullptr);
+  return made;
+}
+
+Result<Ref<vfs::Inode>> VolInode::CreateInUpper(std::string_view name, const vfs::NewInode& spec, bool is_merged) {
+  uint32_t type = spec.mode & S_IFMT;
   Ref<OpenDirectory> open = USL_TRY(OpenUpper());
   ComponentName component(name);
   if (!component.IsValid()) return Fail(ENAMETOOLONG);
@@ -203,6 +211,13 @@ Result<void> VolInode::Link(std::string_view name, vfs::Inode& target_inode) {
   auto& target = static_cast<VolInode&>(target_inode);
   if (target.IsDirectory()) return Fail(EPERM);
   const Announcement here(*this), there(target);
+  USL_TRY_VOID(volfs_.TakeName(false));
+  auto linked = LinkInUpper(name, target);
+  if (!linked) volfs_.GiveName(nullptr);
+  return linked;
+}
+
+Result<void> VolInode::LinkInUpper(std::string_view name, VolInode& target) {
   Ref<OpenDirectory> open = USL_TRY(OpenUpper());
   USL_TRY_VOID(target.CopyUp());
   if (target.record_ && target.record_->type) USL_TRY_VOID(Annotate());
@@ -310,6 +325,7 @@ Result<void> VolInode::Unlink(std::string_view name, vfs::Inode& victim_inode) {
   bool is_last = is_told && USL_TRY(victim.GetAttributes()).nlink <= 1;
   UniqueFd keep = USL_TRY(victim.KeepSpecial());
   USL_TRY_VOID(RemoveUpperName(name, lower_has));
+  volfs_.GiveName(is_last ? &victim.key_ : nullptr);
   if (counted) USL_TRY_VOID(victim.CountLinks(-1));
   if (S_ISLNK(victim.host_mode_) && KeepsLinkOwners()) USL_TRY_VOID(DropLinkOwner(victim));
   ListingChanged(name);
@@ -325,6 +341,8 @@ Result<void> VolInode::Unlink(std::string_view name, vfs::Inode& victim_inode) {
 
 Result<Ref<vfs::Inode>> VolInode::CreateUnnamed(const vfs::NewInode& spec, bool linkable) {
   USL_TRY_VOID(CheckChangeable(""));
+  USL_TRY_VOID(volfs_.TakeName(true));
+  volfs_.GiveName(nullptr);  // it has none yet
   Ref<OpenDirectory> open = USL_TRY(OpenUpper());
   mode_t host_mode = HostModeFor(spec.mode | S_IFREG);
   // The host remembers whether it may get a name, however the guest comes back to it.

@@ -258,6 +258,7 @@ Result<UniqueFd> VolInode::OpenFlags(int flags) {
   if (writes) {
     announcement.emplace(*this);
     USL_TRY_VOID(CopyUp(!(flags & O_TRUNC)));
+    volfs_.MayGrow(*this);
   }
   Resolved at = USL_TRY(Resolve());
   // O_NONBLOCK: a lease of another process must not stall the kernel.

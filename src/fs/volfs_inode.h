@@ -176,6 +176,8 @@ class VolInode final : public vfs::Inode {
                             bool needs_record);
   Result<void> MakeComplete(const HostPlace& place, std::string_view name, const vfs::NewInode& spec,
                             AttributeRecord& record, bool over_whiteout);
+  Result<Ref<vfs::Inode>> CreateInUpper(std::string_view name, const vfs::NewInode& spec, bool is_merged);
+  Result<void> LinkInUpper(std::string_view name, VolInode& target);
   Result<bool> IsWhiteoutAt(const HostPlace& place);
   bool MayHoldWhiteouts() const;
   // Makes a directory under its name at once, with a note that completes it after a crash: for watched directories,

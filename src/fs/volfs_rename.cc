@@ -81,6 +81,7 @@ Result<void> VolInode::RemoveDirectory(std::string_view name, vfs::Inode& victim
   victim.pinned_ = std::move(keep);
   for (auto& directory : victim.directory_->stack) directory->shown_empty = true;
   volfs_.upper()->store().Removed(victim.key_);
+  volfs_.GiveName(&victim.key_);
   return {};
 }
 
@@ -267,6 +268,7 @@ Result<void> VolInode::MoveHost(VolInode& source, const HostPlace& from, const H
   }
   if (counted) USL_TRY_VOID(target->CountLinks(-1));
   if (is_last) volfs_.upper()->store().Removed(target->key_);
+  if (target) volfs_.GiveName(is_last ? &target->key_ : nullptr);
   return {};
 }
 

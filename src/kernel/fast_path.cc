@@ -21,10 +21,12 @@ namespace {
 constexpr uint32_t kHotCalls = 4;
 // How far below the loader the range lies: room for what is mapped between, near enough for a 32-bit jump from there.
 constexpr uint64_t kDistance = uint64_t{64} << 20;
-// Programs that are linked to a fixed address lie from 4 MiB on as a rule. Others than those want their own layout (Wine).
+// Programs that are linked to a fixed address lie from 4 MiB on as a rule. Others than those want their own layout
+// (Wine).
 constexpr uint64_t kLowImageEnd = uint64_t{1} << 30;
 constexpr uint64_t kAreaOfLowImages = 0x70000000;
 constexpr uint64_t kPage = 4096;
+constexpr int kOpenTreeAttr = 467;  // Linux 6.15
 // Access times are promised to rest for half a day (fs::Layer::AccessTimeRests).
 constexpr int64_t kClearEvery = 6 * 60 * 60;
 
@@ -154,6 +156,7 @@ bool FastPath::MovesTasks(int number) {
     case SYS_umount2:
     case SYS_move_mount:
     case SYS_mount_setattr:
+    case kOpenTreeAttr:
     case SYS_fsconfig: return true;
     default: return false;
   }
@@ -185,6 +188,17 @@ void FastPath::BeforeFork(Task& task, uint64_t flags) {
   }
   // Two processes will run in one address space at the same time.
   if ((flags & (CLONE_VM | CLONE_VFORK)) == CLONE_VM) SwitchOff(task.process());
+}
+
+void FastPath::BeforeNamespaceFork(Task& task, FsContext& child) {
+  FastProcess* fast = task.process().fast.get();
+  if (fast && fast->has_stubs) {
+    // The child's copy of the area would know the parent's places, and nobody could change it in time.
+    task.fs()->root_context = task.fs()->cwd_context = 0;
+    WriteState(task);
+  }
+  child.root_context = ++last_context_;
+  child.cwd_context = ++last_context_;
 }
 
 void FastPath::SwitchOff(Process& process) {

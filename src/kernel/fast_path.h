@@ -50,6 +50,8 @@ class FastPath : public vfs::NameObserver {
   static bool MovesTasks(int number);
   // Before the task makes a process or thread with these CLONE_* flags.
   void BeforeFork(Task& task, uint64_t flags);
+  // Before the task makes a process that starts with `child`, places in a mount namespace of its own.
+  void BeforeNamespaceFork(Task& task, FsContext& child);
   // For good: the process is traced, or filters its own calls, and so must make them.
   void SwitchOff(Process& process);
 

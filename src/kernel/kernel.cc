@@ -11,11 +11,13 @@
 #include "kernel/event_loop.h"
 #include "kernel/exec_service.h"
 #include "kernel/fast_path.h"
+#include "kernel/mount_use.h"
 #include "kernel/signal_actions.h"
 #include "kernel/worker_pool.h"
 #include "platform/exec_redirect.h"
 #include "platform/fd_access.h"
 #include "vfs/fifo.h"
+#include "vfs/handle_table.h"
 
 namespace usl::kernel {
 namespace {
@@ -90,6 +92,16 @@ void Kernel::SetTrace(TraceSink* sink, std::function<bool(const platform::Notifi
 
 void Kernel::Serve(platform::Listener listener) {
   listener_ = std::make_unique<platform::Listener>(std::move(listener));
+  vfs_->SetUseCheck([this](const vfs::FileSystem& file_system) { return IsFileSystemOpen(*this, file_system); });
+  // Handles of trees that nobody sees any more, and namespaces that end with their last process, let go of mounts.
+  if (vfs_->handles().event_fd() >= 0) {
+    Watch(vfs_->handles().event_fd(), EPOLLIN, [this](uint32_t) { vfs_->CollectUnused(); });
+  }
+  OnProcessExit([this, seen = vfs::MountNamespace::ended()](Process&) mutable {
+    if (seen == vfs::MountNamespace::ended() && !vfs_->is_lingering()) return;
+    seen = vfs::MountNamespace::ended();
+    vfs_->CollectUnused();
+  });
   events_->Start();
   workers_->Run();
   events_->Stop();

@@ -32,7 +32,7 @@ Result<UniqueFd> MakeHostQueue(const std::optional<mq_attr>& attributes) {
 
 }  // namespace
 
-bool MessageQueues::MayOpen(const Queue& queue, int flags, const cred::Credentials& credentials) {
+bool MessageQueues::MayOpen(const HostQueue& queue, int flags, const cred::Credentials& credentials) {
   const int access = flags & O_ACCMODE;
   const unsigned wanted = access == O_RDONLY ? 4 : access == O_WRONLY ? 2 : 6;
   unsigned granted = queue.mode;
@@ -44,7 +44,7 @@ bool MessageQueues::MayOpen(const Queue& queue, int flags, const cred::Credentia
   return (wanted & ~granted & 7) == 0 || credentials.Has(CAP_DAC_OVERRIDE);
 }
 
-Result<UniqueFd> MessageQueues::Reopen(const Queue& queue, int flags) {
+Result<UniqueFd> MessageQueues::Reopen(const HostQueue& queue, int flags) {
   const std::string path = format("/proc/self/fd/{}", queue.fd.get());
   UniqueFd fd(open(path.c_str(), (flags & (O_ACCMODE | O_NONBLOCK)) | O_CLOEXEC));
   if (!fd) return FailErrno();
@@ -63,7 +63,7 @@ Result<UniqueFd> MessageQueues::Open(std::string_view name, int flags, mode_t mo
   }
   if (!(flags & O_CREAT)) return Fail(ENOENT);
   // The creator gets what it asked for, whatever the mode says.
-  Queue queue{USL_TRY(MakeHostQueue(attributes)), credentials.fsuid, credentials.fsgid, mode & 0777};
+  HostQueue queue{USL_TRY(MakeHostQueue(attributes)), credentials.fsuid, credentials.fsgid, mode & 0777};
   UniqueFd fd = USL_TRY(Reopen(queue, flags));
   queues_.emplace(name, std::move(queue));
   return fd;
@@ -76,6 +76,37 @@ Result<void> MessageQueues::Unlink(std::string_view name, const cred::Credential
   // The queues' directory is sticky and root's.
   if (credentials.fsuid != found->second.uid && credentials.fsuid != 0 && !credentials.Has(CAP_FOWNER))
     return Fail(EPERM);
+  queues_.erase(found);
+  return {};
+}
+
+std::vector<std::string> MessageQueues::Names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, queue] : queues_) names.push_back(name);
+  return names;
+}
+
+std::optional<fs::QueueSource::Queue> MessageQueues::Find(std::string_view name) const {
+  const auto found = queues_.find(name);
+  if (found == queues_.end()) return std::nullopt;
+  return fs::QueueSource::Queue{found->second.uid, found->second.gid, found->second.mode};
+}
+
+Result<UniqueFd> MessageQueues::OpenFile(std::string_view name, int flags) {
+  const auto found = queues_.find(name);
+  if (found == queues_.end()) return Fail(ENOENT);
+  return Reopen(found->second, flags);
+}
+
+Result<void> MessageQueues::Make(std::string_view name, const fs::QueueSource::Queue& queue) {
+  if (queues_.contains(name)) return Fail(EEXIST);
+  queues_.emplace(std::string(name), HostQueue{USL_TRY(MakeHostQueue(std::nullopt)), queue.uid, queue.gid, queue.mode});
+  return {};
+}
+
+Result<void> MessageQueues::Remove(std::string_view name) {
+  const auto found = queues_.find(name);
+  if (found == queues_.end()) return Fail(ENOENT);
   queues_.erase(found);
   return {};
 }

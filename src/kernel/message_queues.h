@@ -13,10 +13,11 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "cred/credentials.h"
+#include "fs/mqueuefs.h"
 
 namespace usl::kernel {
 
-class MessageQueues {
+class MessageQueues : public fs::QueueSource {
  public:
   // mq_open(2): a descriptor for donation. `name` as the system call has it, without the slash in front; `mode` less
   // the umask. ENOENT, EEXIST, EACCES, ENAMETOOLONG, and the host's EINVAL, EMFILE (RLIMIT_MSGQUEUE) and ENOSPC.
@@ -25,17 +26,24 @@ class MessageQueues {
   // mq_unlink(2). The queue lives on with those who have it open. ENOENT, EPERM.
   Result<void> Unlink(std::string_view name, const cred::Credentials& credentials);
 
+  // As files of the message queue file system.
+  std::vector<std::string> Names() const override;
+  std::optional<fs::QueueSource::Queue> Find(std::string_view name) const override;
+  Result<UniqueFd> OpenFile(std::string_view name, int flags) override;
+  Result<void> Make(std::string_view name, const fs::QueueSource::Queue& queue) override;
+  Result<void> Remove(std::string_view name) override;
+
  private:
-  struct Queue {
+  struct HostQueue {
     UniqueFd fd;
     uid_t uid = 0;
     gid_t gid = 0;
     mode_t mode = 0;
   };
-  static bool MayOpen(const Queue& queue, int flags, const cred::Credentials& credentials);
-  static Result<UniqueFd> Reopen(const Queue& queue, int flags);
+  static bool MayOpen(const HostQueue& queue, int flags, const cred::Credentials& credentials);
+  static Result<UniqueFd> Reopen(const HostQueue& queue, int flags);
 
-  std::map<std::string, Queue, std::less<>> queues_;
+  std::map<std::string, HostQueue, std::less<>> queues_;
 };
 
 }  // namespace usl::kernel

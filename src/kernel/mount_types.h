@@ -2,6 +2,7 @@
 // lock.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <string>
@@ -30,12 +31,32 @@ class MountTypes {
 
   // `needs_device`: false is shown as "nodev" in /proc/filesystems.
   void Add(std::string type, Factory factory, bool needs_device = false) {
-    types_[std::move(type)] = {std::move(factory), needs_device};
+    types_[std::move(type)] = {std::move(factory), needs_device, nullptr};
   }
-  // ENODEV for an unknown type.
+  // Says whether a type knows one option, "size=64m" or "newinstance": ENOENT for an unknown name, EINVAL for a wrong
+  // value. A type without a check knows all.
+  using OptionCheck = std::function<Result<void>(std::string_view option)>;
+  void SetCheck(std::string_view type, OptionCheck check) {
+    const auto found = types_.find(type);
+    if (found != types_.end()) found->second.check = std::move(check);
+  }
+  Result<void> Check(std::string_view type, std::string_view option) const {
+    const auto found = types_.find(type);
+    if (found == types_.end() || !found->second.check) return {};
+    return found->second.check(option);
+  }
+  bool Has(std::string_view type) const { return types_.contains(type); }
+
+  // ENODEV for an unknown type, EINVAL for an option that its check refuses.
   Result<Ref<vfs::FileSystem>> Make(std::string_view type, const MountRequest& request) const {
     const auto found = types_.find(type);
     if (found == types_.end()) return Fail(ENODEV);
+    std::string_view rest = request.options;
+    while (!rest.empty()) {
+      const std::string_view option = rest.substr(0, rest.find(','));
+      rest.remove_prefix(std::min(option.size() + 1, rest.size()));
+      if (!option.empty() && !Check(type, option)) return Fail(EINVAL);
+    }
     return found->second.factory(request);
   }
   // The lines of /proc/filesystems.
@@ -49,6 +70,7 @@ class MountTypes {
   struct Type {
     Factory factory;
     bool needs_device;
+    OptionCheck check;
   };
   std::map<std::string, Type, std::less<>> types_;
 };

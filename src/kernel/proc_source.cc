@@ -10,29 +10,11 @@
 #include "fs/proc_pid.h"
 #include "fs/synthetic.h"
 #include "kernel/exec_service.h"
+#include "kernel/namespaces.h"
 #include "platform/fd_access.h"
 #include "vfs/handle_table.h"
 
 namespace usl::kernel {
-namespace {
-
-// As the numbers of the initial namespaces in include/linux/proc_ns.h of Linux; mount and uts namespaces have their
-// own.
-uint64_t InitialNamespace(fs::ProcNamespace kind) {
-  switch (kind) {
-    case fs::ProcNamespace::kTime: return 0xEFFFFFFA;
-    case fs::ProcNamespace::kCgroup: return 0xEFFFFFFB;
-    case fs::ProcNamespace::kPid: return 0xEFFFFFFC;
-    case fs::ProcNamespace::kUser: return 0xEFFFFFFD;
-    case fs::ProcNamespace::kUts: return 0xEFFFFFFE;
-    case fs::ProcNamespace::kIpc: return 0xEFFFFFFF;
-    case fs::ProcNamespace::kNet: return 0xF0000000;
-    case fs::ProcNamespace::kMount: return 0xF0000001;
-  }
-  return 0;
-}
-
-}  // namespace
 
 std::vector<pid_t> KernelProcSource::Processes() {
   std::vector<pid_t> pids;
@@ -89,16 +71,8 @@ std::optional<rlimit> KernelProcSource::VirtualLimit(pid_t pid, int resource) {
 }
 
 uint64_t KernelProcSource::NamespaceId(pid_t pid, fs::ProcNamespace kind) {
-  uint64_t number = InitialNamespace(kind);
   Ref<Task> task = kernel_.tasks().FindTask(pid);
-  Ref<Task> init = kernel_.tasks().FindTask(InitPid());
-  if (!task || !init) return number;
-  if (kind == fs::ProcNamespace::kMount && task->fs()->mounts != init->fs()->mounts) return task->fs()->mounts->id();
-  // An object's address tells namespaces apart; only its low bits are shown, as a number.
-  if (kind == fs::ProcNamespace::kUts && task->process().uts != init->process().uts) {
-    return 0xF1000000u + ((reinterpret_cast<uintptr_t>(task->process().uts.get()) >> 4) & 0xFFFFFF);
-  }
-  return number;
+  return task ? NamespaceNumber(kernel_, *task, kind) : 0;
 }
 
 std::vector<fs::ProcMount> KernelProcSource::Mounts(pid_t pid) {
@@ -116,7 +90,7 @@ Result<fs::ProcDescriptor> KernelProcSource::Descriptor(pid_t pid, int fd, const
   if (!task) return Fail(ESRCH);
   fs::ProcDescriptor result;
   result.object = USL_TRY(kernel_.DuplicateGuestFd(*task, fd));
-  vfs::FileIdentity identity = kernel_.vfs().Identify(result.object.get());
+  vfs::FileIdentity identity = kernel_.vfs().Identify(result.object.get(), task->fs()->mounts.get());
   result.path = identity.path;
   // What stands for an O_PATH descriptor is not the file itself.
   if (kernel_.vfs().handles().IsPathOnly(result.object.get())) result.object.Reset();

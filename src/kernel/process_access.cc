@@ -6,6 +6,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <charconv>
+#include <string_view>
+
+#include "base/format.h"
 #include "kernel/exec_service.h"
 #include "kernel/host_proc.h"
 #include "platform/task_token.h"
@@ -23,6 +27,21 @@ Result<Ref<Process>> ProcessByPid(Kernel& kernel, pid_t pid) {
   Ref<Process> process = pid > 0 ? kernel.tasks().FindProcess(pid) : nullptr;
   if (!process) return Fail(ESRCH);
   return process;
+}
+
+Result<Ref<Process>> ProcessOfPidfd(Kernel& kernel, int pidfd) {
+  const UniqueFd info(open(format("/proc/self/fdinfo/{}", pidfd).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!info) return FailErrno();
+  char text[1024];
+  const ssize_t size = read(info.get(), text, sizeof text);
+  const std::string_view lines(text, size > 0 ? static_cast<size_t>(size) : 0);
+  const size_t at = lines.find("\nPid:\t");
+  if (at == lines.npos) return Fail(EBADF);
+  pid_t pid = 0;
+  std::from_chars(lines.data() + at + 6, lines.data() + lines.size(), pid);
+  if (pid <= 0) return Fail(ESRCH);
+  if (const Ref<Task> task = kernel.tasks().FindTask(pid)) return task->process_ref();
+  return ProcessByPid(kernel, pid);
 }
 
 cred::CredentialsRef CredentialsOf(Kernel& kernel, const Process& process) {

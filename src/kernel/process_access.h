@@ -17,6 +17,8 @@ namespace usl::kernel {
 Result<Ref<Task>> TaskByPid(Kernel& kernel, Task& caller, pid_t pid);
 // The same for a process (a thread group leader's number). ESRCH.
 Result<Ref<Process>> ProcessByPid(Kernel& kernel, pid_t pid);
+// The process of a pidfd, by its fdinfo: ESRCH when it is gone or none of the instance; EBADF when it is no pidfd.
+Result<Ref<Process>> ProcessOfPidfd(Kernel& kernel, int pidfd);
 // The credentials of a process: its leader's. Root's for one that cannot be found any more, so that nobody may touch
 // it.
 cred::CredentialsRef CredentialsOf(Kernel& kernel, const Process& process);

@@ -45,7 +45,7 @@ Result<UniqueFd> SyscallContext::DuplicateFd(int guest_fd) const {
 
 Result<SyscallContext::IdentifiedFd> SyscallContext::IdentifyFd(int guest_fd) const {
   UniqueFd fd = USL_TRY(DuplicateFd(guest_fd));
-  vfs::FileIdentity identity = vfs().Identify(fd.get());
+  vfs::FileIdentity identity = vfs().Identify(fd.get(), task_.fs()->mounts.get());
   return IdentifiedFd{std::move(fd), std::move(identity)};
 }
 

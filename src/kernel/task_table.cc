@@ -169,19 +169,19 @@ Ref<Process> TaskTable::FindProcess(pid_t pid) {
   return task && task->IsLeader() ? task->process_ref() : nullptr;
 }
 
-Result<void> TaskTable::PrepareFork(Task& task, uint64_t flags) {
+Result<void> TaskTable::PrepareFork(Task& task, uint64_t flags, const NewNamespaces& namespaces) {
   Process& process = task.process();
   auto state = std::make_shared<ForkState>();
-  const FsContext& fs = *task.fs();
+  const FsContext& fs = namespaces.fs ? *namespaces.fs : *task.fs();
   state->process = task.process_ref();
   state->flags = InheritanceFlags(flags);
   state->credentials = task.credentials_ref();
-  state->fs = task.fs();
+  state->fs = namespaces.fs ? namespaces.fs : task.fs();
   state->root = fs.root;
   state->cwd = fs.cwd;
   state->umask = fs.umask;
   state->mounts = fs.mounts;
-  state->uts = process.uts;
+  state->uts = namespaces.uts ? namespaces.uts : process.uts;
   state->program = process.program;
   state->signal_actions = process.signal_actions;
   state->limits = process.limits;
@@ -229,6 +229,8 @@ Ref<Process> TaskTable::FindEnded(pid_t pid, int pidfd) const {
 
 void TaskTable::Remove(Process& process) {
   Ref<Process> self(&process);
+  Ref<vfs::MountNamespace> mounts;
+  if (const auto leader = tasks_.find(process.pid()); leader != tasks_.end()) mounts = leader->second->fs()->mounts;
   for (pid_t tid : process.threads_) {
     auto task = tasks_.find(tid);
     if (task == tasks_.end() || &task->second->process() != &process) continue;
@@ -241,8 +243,18 @@ void TaskTable::Remove(Process& process) {
   process.parent = nullptr;
   auto found = processes_.find(process.pid());
   if (found != processes_.end() && found->second == self) processes_.erase(found);
+  DropStaleTokens(std::move(mounts));
   on_removed_(process);
   process.pidfd_.Reset();  // tokens may hold the record for long, and a descriptor is dear
+}
+
+// A mount namespace ends with its last process, not with the tokens of those that were.
+void TaskTable::DropStaleTokens(Ref<vfs::MountNamespace> mounts) {
+  const auto first = init_ ? tasks_.find(init_->pid()) : tasks_.end();
+  if (!mounts || first == tasks_.end() || first->second->fs()->mounts == mounts) return;
+  const bool is_used =
+      std::ranges::any_of(tasks_, [&](const auto& entry) { return entry.second->fs()->mounts == mounts; });
+  if (!is_used) SweepTokens();
 }
 
 std::vector<Ref<Process>> TaskTable::List() {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "kernel/namespaces.h"
 #include "kernel/task.h"
 
 namespace usl::kernel {
@@ -58,7 +59,8 @@ class TaskTable {
   Ref<Task> FindTask(pid_t tid);
   Ref<Process> FindProcess(pid_t pid);
   // Before a fork of `task` with CLONE_* `flags` goes on: freezes the state and sets the token.
-  Result<void> PrepareFork(Task& task, uint64_t flags);
+  // The child starts with `namespaces` where they are given.
+  Result<void> PrepareFork(Task& task, uint64_t flags, const NewNamespaces& namespaces);
   // Any served call of another process must not see stale thread records after an exec: the leader is the only one
   // left.
   Ref<Task> KeepOnlyLeader(Process& process, cred::CredentialsRef credentials, Ref<FsContext> fs);
@@ -83,6 +85,7 @@ class TaskTable {
   bool IsCurrent(const Task& task) const;
   void SweepThreads(Process& process);
   void SweepTokens();
+  void DropStaleTokens(Ref<vfs::MountNamespace> mounts);
 
   ProcessCallback on_new_, on_removed_;
   std::unordered_map<pid_t, Ref<Task>> tasks_;

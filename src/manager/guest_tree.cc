@@ -57,7 +57,7 @@ class Builder {
   bool Build() {
     if (!MakeRoot() || !MakeSynthetic() || !MountSystem()) return false;
     if (!AllowShares()) return false;
-    AddMountTypes(kernel_, View().Context(), shares_);
+    AddMountTypes(kernel_, View().Context(), synthetic_->instance, shares_);
     return MountVolumes() && WriteNetworkFiles();
   }
 
@@ -130,7 +130,7 @@ class Builder {
     if (!target) return Fail(format("cannot reach {}", path), target.error());
     view.vfs.Register(file_system);
     auto root = view.vfs.RootDentry(file_system);
-    const auto mounted = tree.mounts->Attach(*target, std::move(file_system), std::move(root), flags);
+    const auto mounted = tree.mounts->Attach(*target, std::move(file_system), std::move(root), flags | MS_RELATIME);
     if (!mounted) return Fail(format("cannot mount on {}", path), mounted.error());
     return true;
   }

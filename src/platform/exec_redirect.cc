@@ -172,6 +172,14 @@ Result<void> RepeatWithoutThirdArgument(const Listener& listener, const Notifica
   });
 }
 
+Result<void> RepeatCall(const Listener& listener, const Notification& notification, uint64_t first_argument) {
+  return GoElsewhere(listener, notification, [&](user_regs_struct& registers) {
+    registers.rip = notification.instruction_pointer - kSyscallSize;
+    registers.rax = static_cast<uint64_t>(notification.nr);
+    registers.rdi = first_argument;
+  });
+}
+
 namespace {
 
 // `code`: kERESTARTSYS or kERESTARTNOHAND.

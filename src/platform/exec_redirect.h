@@ -35,6 +35,10 @@ Result<void> FollowExec(const Listener& listener, const Notification& notificati
 // Makes the task call again, with 0 as its third argument. Errors as RedirectExec.
 Result<void> RepeatWithoutThirdArgument(const Listener& listener, const Notification& notification);
 
+// Answers a notified call by making the task call it again with another first argument: it is notified again. EPERM:
+// the task is traced, the call is then unanswered. ESRCH: it died.
+Result<void> RepeatCall(const Listener& listener, const Notification& notification, uint64_t first_argument);
+
 // Makes a parked call start over: it is notified again, or fails with EINTR if a signal handler without SA_RESTART runs
 // first. Clean whether or not a signal is pending. EPERM when traced, the call is then unanswered. ESRCH: it died.
 Result<void> RestartParked(const Listener& listener, const Notification& notification);

@@ -65,8 +65,10 @@ struct statx MakeStatx(const vfs::Attributes& attributes, const StatxPlace& plac
   out.stx_dev_major = major(place.device);
   out.stx_dev_minor = minor(place.device);
   if (place.mount_id != 0) {
-    out.stx_mnt_id = place.mount_id;
-    out.stx_mask |= STATX_MNT_ID | (requested & kStatxMountIdUnique);
+    // The caller gets the one number or the other.
+    const bool unique = requested & kStatxMountIdUnique;
+    out.stx_mnt_id = unique ? place.unique_mount_id : place.mount_id;
+    out.stx_mask |= unique ? kStatxMountIdUnique : STATX_MNT_ID;
     out.stx_attributes_mask |= STATX_ATTR_MOUNT_ROOT;
     if (place.is_mount_root) out.stx_attributes |= STATX_ATTR_MOUNT_ROOT;
   }

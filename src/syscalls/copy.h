@@ -21,6 +21,7 @@ struct stat MakeStat(const vfs::Attributes& attributes, dev_t device);
 struct StatxPlace {
   dev_t device = 0;
   uint64_t mount_id = 0;  // 0 = not known
+  uint64_t unique_mount_id = 0;
   bool is_mount_root = false;
 };
 // struct statx (statx(2)). `requested` is the caller's mask; all basic members are always given, as Linux does.

@@ -70,7 +70,7 @@ TEST(MakeStat, CarriesEverything) {
 
 TEST(MakeStatx, MaskTellsWhatIsKnown) {
   vfs::Attributes attributes = SomeAttributes();
-  struct statx status = MakeStatx(attributes, {makedev(0, 40), 0, false}, STATX_ALL);
+  struct statx status = MakeStatx(attributes, {.device = makedev(0, 40)}, STATX_ALL);
   EXPECT_EQ(status.stx_mask, STATX_BASIC_STATS);
   EXPECT_EQ(status.stx_rdev_major, 4u);
   EXPECT_EQ(status.stx_rdev_minor, 64u);
@@ -78,10 +78,13 @@ TEST(MakeStatx, MaskTellsWhatIsKnown) {
 
   attributes.has_btime = true;
   attributes.btime = {99, 0};
-  status = MakeStatx(attributes, {makedev(0, 40), 21, true}, 0);
+  status = MakeStatx(attributes, {makedev(0, 40), 21, 1021, true}, 0);
   EXPECT_EQ(status.stx_mask, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID);
   EXPECT_EQ(status.stx_btime.tv_sec, 99);
   EXPECT_EQ(status.stx_mnt_id, 21u);
+  constexpr unsigned kUnique = 0x4000;  // STATX_MNT_ID_UNIQUE
+  EXPECT_EQ(MakeStatx(attributes, {makedev(0, 40), 21, 1021, true}, kUnique).stx_mnt_id, 1021u);
+  EXPECT_FALSE(MakeStatx(attributes, {makedev(0, 40), 21, 1021, true}, kUnique).stx_mask & STATX_MNT_ID);
   EXPECT_TRUE(status.stx_attributes & STATX_ATTR_MOUNT_ROOT);
   EXPECT_TRUE(status.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT);
 }

@@ -30,6 +30,7 @@ StatxPlace PlaceOf(const Target& target) {
   StatxPlace place;
   place.device = target.file.inode->file_system().device();
   place.mount_id = target.file.path.mount->id();
+  place.unique_mount_id = target.file.path.mount->unique_id();
   place.is_mount_root = target.file.path.dentry == target.file.path.mount->root();
   return place;
 }

@@ -1,9 +1,9 @@
-// The mount table of the instance.
+// The mount table of the instance: mount(2), umount2(2), pivot_root(2). Order of checks as in Linux's fs/namespace.c.
 #include <linux/capability.h>
 #include <sys/mount.h>
 
 #include "kernel/kernel.h"
-#include "kernel/mount_types.h"
+#include "kernel/mount_use.h"
 #include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
 #include "syscalls/mount_flags.h"
@@ -13,29 +13,29 @@ namespace {
 
 constexpr size_t kMaxMountText = 4095;  // a page with its NUL
 constexpr int kUmountNoFollow = 8;      // UMOUNT_NOFOLLOW
+constexpr unsigned long kNoUser = 1ul << 31;
 
 Result<std::string> OptionalText(const SyscallContext& context, int index) {
   if (context.AddressArg(index).is_null()) return std::string();
   return ReadText(context, context.AddressArg(index), kMaxMountText, EINVAL);
 }
 
-Result<vfs::Path> WalkTo(const SyscallContext& context, const std::string& text, unsigned flags = 0) {
-  return context.vfs().Walk(context.FsView(), {context.task().fs()->cwd, text}, flags);
-}
-
 vfs::MountNamespace& Mounts(const SyscallContext& context) {
   return *context.task().fs()->mounts;
 }
 
-Result<Reply> MountNew(SyscallContext& context, const vfs::Path& target, unsigned long flags) {
+// EINVAL for none. The source of a bind or a move is a path of the guest.
+Result<vfs::Path> SourcePath(const SyscallContext& context, const std::string& source) {
+  if (source.empty()) return Fail(EINVAL);
+  return context.vfs().Walk(context.FsView(), {context.task().fs()->cwd, source}, 0);
+}
+
+Result<Reply> MountNew(SyscallContext& context, const vfs::Path& target, unsigned long flags,
+                       const kernel::MountRequest& request, const std::string& type) {
   if (context.AddressArg(2).is_null()) return Fail(EINVAL);
-  const std::string type = USL_TRY(ReadText(context, context.AddressArg(2), kMaxMountText, EINVAL));
-  const vfs::Context view = context.FsView();
-  const kernel::MountRequest request{.view = view,
-                                     .source = USL_TRY(OptionalText(context, 0)),
-                                     .options = USL_TRY(OptionalText(context, 4)),
-                                     .flags = NewMountFlags(flags)};
   Ref<vfs::FileSystem> file_system = USL_TRY(context.kernel().mount_types().Make(type, request));
+  // What is mounted elsewhere already stays as it is there.
+  if (file_system->mount_count() == 0 && (flags & MS_RDONLY)) file_system->SetReadOnly(true);
   context.vfs().Register(file_system);
   Ref<vfs::Dentry> root = context.vfs().RootDentry(file_system);
   auto attached = Mounts(context).Attach(target, std::move(file_system), std::move(root), request.flags);
@@ -46,18 +46,23 @@ Result<Reply> MountNew(SyscallContext& context, const vfs::Path& target, unsigne
   return 0;
 }
 
-Result<Reply> Bind(SyscallContext& context, const vfs::Path& target, unsigned long flags) {
-  const std::string source = USL_TRY(OptionalText(context, 0));
-  if (source.empty()) return Fail(context.AddressArg(0).is_null() ? EINVAL : ENOENT);
-  const vfs::Path from = USL_TRY(WalkTo(context, source));
-  USL_TRY(Mounts(context).Bind(from, target, (flags & MS_REC) != 0));
-  return 0;
-}
-
-Result<Reply> Move(SyscallContext& context, const vfs::Path& target) {
-  const std::string source = USL_TRY(OptionalText(context, 0));
-  if (source.empty()) return Fail(context.AddressArg(0).is_null() ? EINVAL : ENOENT);
-  return Done(Mounts(context).Move(USL_TRY(WalkTo(context, source)), target));
+// do_remount(): the file system's own options and whether it is read-only, and the flags of this mount.
+Result<void> Remount(SyscallContext& context, const vfs::Path& target, unsigned long flags,
+                     const std::string& options) {
+  if (!vfs::IsMountRoot(target) || target.mount->name_space() != &Mounts(context)) return Fail(EINVAL);
+  const unsigned after = RemountFlags(flags, target.mount->flags());
+  vfs::FileSystem& file_system = target.mount->file_system();
+  if (!(flags & MS_BIND)) {
+    const bool read_only = flags & MS_RDONLY;
+    const bool may_deny = !file_system.is_set_read_only() && !file_system.IsReadOnly();
+    if (read_only && may_deny && kernel::IsFileSystemWritten(context.kernel(), file_system)) return Fail(EBUSY);
+    USL_TRY_VOID(file_system.Reconfigure(options));
+    file_system.SetReadOnly(read_only);
+  } else if ((after & MS_RDONLY) && !target.mount->IsReadOnly() &&
+             kernel::IsMountWritten(context.kernel(), *target.mount)) {
+    return Fail(EBUSY);
+  }
+  return Mounts(context).Remount(target, after);
 }
 
 Result<Reply> SetPropagation(SyscallContext& context, const vfs::Path& target, unsigned long flags) {
@@ -66,26 +71,12 @@ Result<Reply> SetPropagation(SyscallContext& context, const vfs::Path& target, u
   return Done(Mounts(context).SetPropagation(target, type, (flags & MS_REC) != 0));
 }
 
-// Is the mount somebody's root or working directory? Its open files are the host's and are not known here.
-bool IsInUse(const SyscallContext& context, const vfs::Mount& mount) {
-  kernel::TaskTable& tasks = context.kernel().tasks();
-  for (const Ref<kernel::Process>& process : tasks.List()) {
-    const Ref<kernel::Task> task = tasks.FindTask(process->pid());
-    if (!task) continue;
-    const kernel::FsContext& fs = *task->fs();
-    if (fs.cwd.mount.get() == &mount || fs.root.mount.get() == &mount) return true;
-  }
-  return false;
-}
-
 // After pivot_root: who had the old root as root or working directory gets the new one (chroot_fs_refs of Linux).
 void MoveRoots(const SyscallContext& context, const vfs::Path& old_root, const vfs::Path& new_root) {
-  kernel::TaskTable& tasks = context.kernel().tasks();
-  for (const Ref<kernel::Process>& process : tasks.List()) {
-    const Ref<kernel::Task> task = tasks.FindTask(process->pid());
-    if (!task || task->fs()->mounts != context.task().fs()->mounts) continue;
-    if (task->fs()->root == old_root) task->fs()->root = new_root;
-    if (task->fs()->cwd == old_root) task->fs()->cwd = new_root;
+  for (const Ref<kernel::Task>& task : kernel::ListTasks(context.kernel())) {
+    kernel::FsContext& fs = *task->fs();
+    if (fs.root == old_root) fs.root = new_root;
+    if (fs.cwd == old_root) fs.cwd = new_root;
   }
 }
 
@@ -93,17 +84,26 @@ void MoveRoots(const SyscallContext& context, const vfs::Path& old_root, const v
 
 Result<Reply> sys_mount(SyscallContext& context) {
   const unsigned long flags = StripMagic(context.Arg(3));
+  const std::string type = USL_TRY(OptionalText(context, 2));
+  const std::string source = USL_TRY(OptionalText(context, 0));
+  const bool has_options = !(flags & MS_BIND) && (flags & MS_REMOUNT || !(flags & (kPropagationFlags | MS_MOVE)));
+  const std::string options = has_options ? USL_TRY(OptionalText(context, 4)) : std::string();
   const PathArgument argument = USL_TRY(ReadPath(context, kNoDirfd, 1));
-  const vfs::Path target = USL_TRY(context.vfs().Walk(context.FsView(), argument.location(), 0));
+  const vfs::Context view = context.FsView();
+  const vfs::Path target = USL_TRY(context.vfs().Walk(view, argument.location(), 0));
+  if (flags & kNoUser) return Fail(EINVAL);
   USL_TRY_VOID(RequireCapability(context, CAP_SYS_ADMIN));
   // In Linux's order: a call with several of these bits means the first.
-  if (flags & MS_REMOUNT) {
-    return Done(Mounts(context).Remount(target, RemountFlags(flags, target.mount->flags())));
+  if (flags & MS_REMOUNT) return Done(Remount(context, target, flags, options));
+  if (flags & MS_BIND) {
+    const vfs::Path from = USL_TRY(SourcePath(context, source));
+    USL_TRY(Mounts(context).Bind(from, target, (flags & MS_REC) != 0));
+    return 0;
   }
-  if (flags & MS_BIND) return Bind(context, target, flags);
   if (flags & kPropagationFlags) return SetPropagation(context, target, flags);
-  if (flags & MS_MOVE) return Move(context, target);
-  return MountNew(context, target, flags);
+  if (flags & MS_MOVE) return Done(Mounts(context).Move(USL_TRY(SourcePath(context, source)), target));
+  const kernel::MountRequest request{.view = view, .source = source, .options = options, .flags = NewMountFlags(flags)};
+  return MountNew(context, target, flags, request, type);
 }
 
 Result<Reply> sys_umount2(SyscallContext& context) {
@@ -111,11 +111,23 @@ Result<Reply> sys_umount2(SyscallContext& context) {
   if (flags & ~(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | kUmountNoFollow)) return Fail(EINVAL);
   const PathArgument argument = USL_TRY(ReadPath(context, kNoDirfd, 0));
   const unsigned walk = flags & kUmountNoFollow ? unsigned{vfs::Vfs::kNoFollow} : 0u;
-  const vfs::Path target = USL_TRY(context.vfs().Walk(context.FsView(), argument.location(), walk));
+  vfs::Path target = USL_TRY(context.vfs().Walk(context.FsView(), argument.location(), walk));
   USL_TRY_VOID(RequireCapability(context, CAP_SYS_ADMIN));
-  if ((flags & MNT_EXPIRE) && (flags & (MNT_FORCE | MNT_DETACH))) return Fail(EINVAL);
-  const bool busy = IsInUse(context, *target.mount);
-  USL_TRY_VOID(Mounts(context).Detach(target, flags, busy));
+  if (!vfs::IsMountRoot(target) || target.mount->name_space() != &Mounts(context)) return Fail(EINVAL);
+  const bool is_own_root = target.mount == context.task().fs()->root.mount;
+  if ((flags & MNT_EXPIRE) && (is_own_root || (flags & (MNT_FORCE | MNT_DETACH)))) return Fail(EINVAL);
+  // Whoever unmounts its root has it made read-only, as at shutdown.
+  if (is_own_root && !(flags & MNT_DETACH)) {
+    vfs::FileSystem& file_system = target.mount->file_system();
+    if (!file_system.is_set_read_only() && kernel::IsFileSystemWritten(context.kernel(), file_system)) {
+      return Fail(EBUSY);
+    }
+    file_system.SetReadOnly(true);
+    return 0;
+  }
+  USL_TRY_VOID(Mounts(context).Detach(
+      target, flags, [&](const vfs::Mount& mount) { return kernel::IsMountInUse(context.kernel(), mount); }));
+  target = {};
   context.vfs().CollectUnused();
   return 0;
 }
@@ -123,9 +135,9 @@ Result<Reply> sys_umount2(SyscallContext& context) {
 Result<Reply> sys_pivot_root(SyscallContext& context) {
   USL_TRY_VOID(RequireCapability(context, CAP_SYS_ADMIN));
   const PathArgument new_argument = USL_TRY(ReadPath(context, kNoDirfd, 0));
-  const PathArgument old_argument = USL_TRY(ReadPath(context, kNoDirfd, 1));
   const vfs::Context view = context.FsView();
   const vfs::Path new_root = USL_TRY(context.vfs().Walk(view, new_argument.location(), vfs::Vfs::kDirectory));
+  const PathArgument old_argument = USL_TRY(ReadPath(context, kNoDirfd, 1));
   const vfs::Path put_old = USL_TRY(context.vfs().Walk(view, old_argument.location(), vfs::Vfs::kDirectory));
   const vfs::Path old_root = context.task().fs()->root;
   USL_TRY_VOID(Mounts(context).Pivot(new_root, put_old, old_root));

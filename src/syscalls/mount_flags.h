@@ -3,6 +3,10 @@
 
 #include <sys/mount.h>
 
+#include <cstdint>
+
+#include "base/result.h"
+
 namespace usl::syscalls {
 
 inline constexpr unsigned long kPropagationFlags = MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE;
@@ -19,5 +23,19 @@ unsigned NewMountFlags(unsigned long flags);
 unsigned RemountFlags(unsigned long flags, unsigned before);
 // The one propagation type that is asked for, or 0 when the combination is none (EINVAL).
 unsigned PropagationType(unsigned long flags);
+
+// MOUNT_ATTR_* of the newer calls to MS_* flags: EINVAL for unknown bits, and for no known rule of access times.
+Result<unsigned> FlagsOfAttributes(uint64_t attributes);
+// And back, as statmount(2) shows them.
+uint64_t AttributesOfFlags(unsigned flags);
+
+// What mount_setattr(2) changes.
+struct MountChange {
+  unsigned set = 0, clear = 0;  // MS_*
+  unsigned propagation = 0;     // MS_SHARED and so on; 0 = as it is
+  unsigned Apply(unsigned flags) const { return (flags & ~clear) | set; }
+};
+// EINVAL for what does not go together, and for id mappings, which need a user namespace.
+Result<MountChange> CheckMountChange(const mount_attr& change);
 
 }  // namespace usl::syscalls

@@ -6,11 +6,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <map>
 
+#include "fs/proc_namespace.h"
 #include "kernel/fast_path.h"
 #include "kernel/kernel.h"
+#include "kernel/namespaces.h"
 #include "kernel/process_access.h"
+#include "syscalls/arguments.h"
 #include "syscalls/handlers.h"
 
 namespace usl::syscalls {
@@ -24,9 +26,12 @@ constexpr uint64_t kNewNamespaces =
 constexpr uint64_t kNewTime = 0x80;  // CLONE_NEWTIME, in the exit signal's bits for clone: unshare only
 constexpr size_t kTransferChunk = 64 * 1024;
 
-Result<Reply> Fork(SyscallContext& context, uint64_t flags) {
-  if (kernel::FastPath* fast = context.kernel().fast_path()) fast->BeforeFork(context.task(), flags);
-  USL_TRY_VOID(context.kernel().tasks().PrepareFork(context.task(), flags));
+Result<Reply> Fork(SyscallContext& context, uint64_t flags, const kernel::NewNamespaces& namespaces = {}) {
+  if (kernel::FastPath* fast = context.kernel().fast_path()) {
+    fast->BeforeFork(context.task(), flags);
+    if (namespaces.fs) fast->BeforeNamespaceFork(context.task(), *namespaces.fs);
+  }
+  USL_TRY_VOID(context.kernel().tasks().PrepareFork(context.task(), flags, namespaces));
   context.kernel().listener().placement().Release(context.task().tid());  // a child inherits the affinity
   return Reply::ContinueByRegisters();
 }
@@ -83,29 +88,47 @@ Result<Reply> AccessMemory(SyscallContext& context, bool to_target) {
   return Transfer(context, target->process(), to_target);
 }
 
-void UnshareMounts(kernel::Task& task) {
-  Ref<kernel::FsContext> fs = task.fs()->Clone();
-  std::map<const vfs::Mount*, Ref<vfs::Mount>> copies;
-  fs->mounts = fs->mounts->Clone(copies);
-  for (vfs::Path* path : {&fs->root, &fs->cwd}) {
-    if (auto copy = copies.find(path->mount.get()); copy != copies.end()) path->mount = copy->second;
-  }
-  task.SetFs(std::move(fs));
+// EPERM, ENOSPC for user namespaces (as with user.max_user_namespaces = 0), EINVAL for those that an instance has one
+// of.
+Result<void> CheckNamespaceFlags(const SyscallContext& context, uint64_t flags) {
+  if (flags & CLONE_NEWUSER) return Fail(ENOSPC);
+  if (flags & kNewNamespaces & ~uint64_t{CLONE_NEWNS | CLONE_NEWUTS}) return Fail(EINVAL);
+  if ((flags & kNewNamespaces) && !context.credentials().Has(CAP_SYS_ADMIN)) return Fail(EPERM);
+  return {};
 }
 
-void UnshareNames(kernel::Process& process) {
-  auto copy = MakeRef<kernel::UtsNames>();
-  copy->node_name = process.uts->node_name;
-  copy->domain_name = process.uts->domain_name;
-  process.uts = std::move(copy);
+constexpr fs::ProcNamespace kKinds[] = {fs::ProcNamespace::kUser, fs::ProcNamespace::kCgroup, fs::ProcNamespace::kIpc,
+                                        fs::ProcNamespace::kNet,  fs::ProcNamespace::kPid,    fs::ProcNamespace::kTime,
+                                        fs::ProcNamespace::kUts,  fs::ProcNamespace::kMount};
+
+uint64_t CloneFlagOf(fs::ProcNamespace kind) {
+  switch (kind) {
+    case fs::ProcNamespace::kCgroup: return CLONE_NEWCGROUP;
+    case fs::ProcNamespace::kIpc: return CLONE_NEWIPC;
+    case fs::ProcNamespace::kMount: return CLONE_NEWNS;
+    case fs::ProcNamespace::kNet: return CLONE_NEWNET;
+    case fs::ProcNamespace::kPid: return CLONE_NEWPID;
+    case fs::ProcNamespace::kTime: return kNewTime;
+    case fs::ProcNamespace::kUser: return CLONE_NEWUSER;
+    case fs::ProcNamespace::kUts: return CLONE_NEWUTS;
+  }
+  return 0;
 }
 
 }  // namespace
 
 Result<Reply> sys_clone(SyscallContext& context) {
-  uint64_t flags = context.Arg(0);
-  if (flags & kNewNamespaces) return Fail(flags & CLONE_NEWUSER ? ENOSPC : EINVAL);
-  return Fork(context, flags);
+  const uint64_t flags = context.Arg(0) & 0xffffffff;
+  const bool may_be_marked = context.Arg(0) != flags;
+  if (!(flags & kNewNamespaces) && !may_be_marked) return Fork(context, flags);
+  kernel::MarkedClones& marked = context.kernel().Extension<kernel::MarkedClones>();
+  if (!(flags & kNewNamespaces)) return Fork(context, flags, marked.Take(context.task().tid(), context.Arg(0)));
+  if ((flags & CLONE_NEWNS) && (flags & CLONE_FS)) return Fail(EINVAL);
+  USL_TRY_VOID(CheckNamespaceFlags(context, flags));
+  // A thread's names are its process's.
+  if (flags & CLONE_THREAD) return Fail(EINVAL);
+  USL_TRY_VOID(marked.StartOver(context, kernel::MakeNamespaces(context.task(), flags), flags & ~kNewNamespaces));
+  return Reply::Answered();
 }
 
 Result<Reply> sys_fork(SyscallContext& context) {
@@ -153,19 +176,43 @@ Result<Reply> sys_unshare(SyscallContext& context) {
   constexpr uint64_t kShared = CLONE_FILES | CLONE_FS | CLONE_SYSVSEM;
   constexpr uint64_t kAlone = CLONE_THREAD | CLONE_VM | CLONE_SIGHAND;
   if (flags & ~(kShared | kAlone | kNewNamespaces | kNewTime)) return Fail(EINVAL);
-  if (flags & CLONE_NEWUSER) return Fail(ENOSPC);  // as with user.max_user_namespaces = 0
-  if (flags & (kNewTime | (kNewNamespaces & ~(CLONE_NEWNS | CLONE_NEWUTS)))) return Fail(EINVAL);
-  if ((flags & (CLONE_NEWNS | CLONE_NEWUTS)) && !context.credentials().Has(CAP_SYS_ADMIN)) return Fail(EPERM);
+  if (flags & kNewTime) return Fail(EINVAL);
+  USL_TRY_VOID(CheckNamespaceFlags(context, flags));
   // The host's part cannot be passed on together with a new namespace, which would be a real one: refused before
   // anything has changed.
   const bool new_namespace = flags & (CLONE_NEWNS | CLONE_NEWUTS);
   if (new_namespace && (flags & (CLONE_FILES | CLONE_SYSVSEM | kAlone))) return Fail(EINVAL);
-  if (flags & CLONE_NEWNS) UnshareMounts(context.task());
-  if (flags & CLONE_NEWUTS) UnshareNames(context.process());
-  if (flags & CLONE_FS) context.task().SetFs(context.task().fs()->Clone());
+  kernel::NewNamespaces made = kernel::MakeNamespaces(context.task(), flags);
+  if (made.fs) {
+    context.task().SetFs(std::move(made.fs));
+  } else if (flags & CLONE_FS) {
+    context.task().SetFs(context.task().fs()->Clone());
+  }
+  if (made.uts) context.process().uts = std::move(made.uts);
   if (new_namespace) return 0;
   if (flags & CLONE_FILES) context.task().own_descriptors = true;
   return Reply::ContinueByRegisters();
+}
+
+Result<Reply> sys_setns(SyscallContext& context) {
+  const uint64_t flags = context.UintArg(1);
+  auto identified = USL_TRY(context.IdentifyFd(context.IntArg(0)));
+  if (identified.identity.inode) {
+    const auto object = fs::NamespaceOf(*identified.identity.inode);
+    if (!object || (flags != 0 && flags != CloneFlagOf(object->kind))) return Fail(EINVAL);
+    const Ref<kernel::Task> member = kernel::FindMember(context.kernel(), object->kind, object->number);
+    if (!member) return Fail(EINVAL);  // its last process has gone
+    return Done(kernel::JoinNamespace(context, *member, object->kind));
+  }
+  const auto process = kernel::ProcessOfPidfd(context.kernel(), identified.fd.get());
+  if (!process) return Fail(process.error() == Error(EBADF) ? Error(EINVAL) : process.error());
+  if (flags == 0 || (flags & ~(kNewNamespaces | kNewTime))) return Fail(EINVAL);
+  const Ref<kernel::Task> member = USL_TRY(TaskByPid(context.kernel(), context.task(), (*process)->pid()));
+  USL_TRY_VOID(CheckTrace(context.kernel(), context.task(), member->process()));
+  for (const fs::ProcNamespace kind : kKinds) {
+    if (flags & CloneFlagOf(kind)) USL_TRY_VOID(kernel::JoinNamespace(context, *member, kind));
+  }
+  return 0;
 }
 
 Result<Reply> sys_kcmp(SyscallContext& context) {

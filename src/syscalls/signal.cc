@@ -80,23 +80,6 @@ Result<Reply> SendToEverybody(SyscallContext& context, int signal) {
   return SendToAll(context, targets, signal);
 }
 
-// The process of a pidfd, from its fdinfo: ESRCH when it is gone or none of the instance; EBADF when it is no pidfd.
-Result<Ref<Process>> ProcessOfPidfd(SyscallContext& context, int pidfd) {
-  UniqueFd info(open(format("/proc/self/fdinfo/{}", pidfd).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!info) return FailErrno();
-  char text[1024];
-  ssize_t size = read(info.get(), text, sizeof text);
-  std::string_view lines(text, size > 0 ? static_cast<size_t>(size) : 0);
-  size_t at = lines.find("\nPid:\t");
-  if (at == lines.npos) return Fail(EBADF);
-  pid_t pid = 0;
-  std::from_chars(lines.data() + at + 6, lines.data() + lines.size(), pid);
-  if (pid <= 0) return Fail(ESRCH);
-  Ref<kernel::Task> task = context.kernel().tasks().FindTask(pid);
-  if (task) return task->process_ref();
-  return ProcessByPid(context.kernel(), pid);
-}
-
 // The process that an open /proc/PID stands for: pidfd_send_signal takes such a descriptor too. EBADF: it is none.
 Result<Ref<Process>> ProcessOfProcDirectory(SyscallContext& context, int guest_fd) {
   const auto identified = USL_TRY(context.IdentifyFd(guest_fd));
@@ -211,7 +194,7 @@ Result<Reply> sys_pidfd_send_signal(SyscallContext& context) {
   if (flags & ~kScopes) return Fail(EINVAL);
   if (flags & (flags - 1)) return Fail(EINVAL);
   UniqueFd pidfd = USL_TRY(context.DuplicateFd(context.IntArg(0)));
-  auto named = ProcessOfPidfd(context, pidfd.get());
+  auto named = kernel::ProcessOfPidfd(context.kernel(), pidfd.get());
   int host_pidfd = pidfd.get();
   if (!named && named.error() == Error(EBADF)) {
     named = ProcessOfProcDirectory(context, context.IntArg(0));
@@ -245,7 +228,7 @@ Result<Reply> sys_pidfd_send_signal(SyscallContext& context) {
 Result<Reply> sys_pidfd_getfd(SyscallContext& context) {
   if (context.UintArg(2) != 0) return Fail(EINVAL);
   UniqueFd pidfd = USL_TRY(context.DuplicateFd(context.IntArg(0)));
-  Ref<Process> target = USL_TRY(ProcessOfPidfd(context, pidfd.get()));
+  Ref<Process> target = USL_TRY(kernel::ProcessOfPidfd(context.kernel(), pidfd.get()));
   USL_TRY_VOID(CheckTrace(context.kernel(), context.task(), *target));
   UniqueFd fd = USL_TRY(platform::DuplicateFd(pidfd.get(), context.IntArg(1)));
   return Reply::Donate(std::move(fd), true);

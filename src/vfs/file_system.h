@@ -188,6 +188,13 @@ class FileSystem : public RefCounted {
   virtual std::string source() const { return type_name_; }
   virtual std::string options() const { return {}; }
 
+  // New options for what is mounted already (MS_REMOUNT, FSCONFIG_CMD_RECONFIGURE). EINVAL for unknown ones; what a
+  // file system does not look at is accepted, as by Linux's proc and sysfs.
+  virtual Result<void> Reconfigure(std::string_view) { return {}; }
+  // Read-only for all mounts of it (SB_RDONLY).
+  bool is_set_read_only() const { return set_read_only_; }
+  void SetReadOnly(bool read_only) { set_read_only_ = read_only; }
+
   NameObserver* observer() const { return observer_; }
 
   // How many Mount objects show it, in any namespace or in none (lazily unmounted, but in use).
@@ -195,9 +202,13 @@ class FileSystem : public RefCounted {
 
  private:
   friend class Mount;
+  friend class MountNamespace;
   friend class Vfs;
   std::string type_name_;
   dev_t device_;
+  bool set_read_only_ = false;
+  uint64_t home_mount_ = 0;  // the id of the first mount that showed all of it; 0 = there was none
+  unsigned home_flags_ = 0;  // of that mount, when it has ended
   NameObserver* observer_ = nullptr;
   std::vector<Mount*> mounts_;  // in the order in which they were made
 };

@@ -62,6 +62,16 @@ Result<UniqueFd> HandleTable::OpenPathOnly(const Path& path) {
   return OpenHost(*entry, is_directory ? O_RDONLY | O_DIRECTORY | O_DSYNC : O_ACCMODE);
 }
 
+Result<UniqueFd> HandleTable::OpenTree(const Path& path, Ref<RefCounted> keep) {
+  const bool is_directory = path.dentry->inode()->IsDirectory();
+  Entry* entry = USL_TRY(Make(path, is_directory));
+  entry->keep = std::move(keep);
+  auto fd = OpenHost(*entry, is_directory ? O_RDONLY | O_DIRECTORY | O_DSYNC : O_ACCMODE);
+  // Without a name, its end is noticed.
+  Retire(*entry, *entry->age);
+  return fd;
+}
+
 bool HandleTable::IsPathOnly(int fd) {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0 || ((flags & O_ACCMODE) != O_ACCMODE && !(flags & O_DSYNC))) return false;
@@ -83,6 +93,10 @@ Result<HandleTable::Entry*> HandleTable::FindOrMake(const Path& path, bool is_di
     return &entry;
   }
   if (by_age_.size() >= kMostNamed) Trim(kMostNamed / 2);
+  return Make(path, is_directory);
+}
+
+Result<HandleTable::Entry*> HandleTable::Make(const Path& path, bool is_directory) {
   const uint64_t id = next_++;
   const std::string name = format("{}", id);
   if (is_directory) {
@@ -95,9 +109,10 @@ Result<HandleTable::Entry*> HandleTable::FindOrMake(const Path& path, bool is_di
   if (::fstatat(directory_fd_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return FailErrno();
   // A number that is in use again means that its former object is gone, and that its event was not read yet.
   Erase(status.st_ino);
-  Entry& entry = entries_.emplace(status.st_ino, Entry{.path = path, .id = id, .age = {}}).first->second;
+  Entry& entry =
+      entries_.emplace(status.st_ino, Entry{.path = path, .id = id, .keep = nullptr, .age = {}}).first->second;
   entry.age = by_age_.insert(by_age_.end(), status.st_ino);
-  by_place_[key] = status.st_ino;
+  by_place_[Key{path.mount.get(), path.dentry.get()}] = status.st_ino;
   return &entry;
 }
 

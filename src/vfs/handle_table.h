@@ -34,6 +34,9 @@ class HandleTable {
   // What stands for an O_PATH descriptor in a guest: the host cannot donate real ones (SECCOMP_IOCTL_NOTIF_ADDFD gives
   // EBADF). Neither reads nor writes; for a directory, a plain one that IsPathOnly tells apart.
   Result<UniqueFd> OpenPathOnly(const Path& path);
+  // The same for the root of a tree that nobody else sees (open_tree(2), fsmount(2)): `keep` is let go of when the last
+  // duplicate of the descriptor was closed.
+  Result<UniqueFd> OpenTree(const Path& path, Ref<RefCounted> keep);
   // Is `fd` a duplicate of one that OpenPathOnly made? Calls that refuse O_PATH descriptors ask this, too.
   bool IsPathOnly(int fd);
   // The path behind a duplicate of such an fd, whose fstat gave `status`; null when it is none.
@@ -55,11 +58,13 @@ class HandleTable {
     uint64_t id;
     bool named = true;
     int watch = -1;
+    Ref<RefCounted> keep;
     std::list<ino_t>::iterator age;  // in by_age_, while named
   };
 
   HandleTable() = default;
   Result<Entry*> FindOrMake(const Path& path, bool is_directory);
+  Result<Entry*> Make(const Path& path, bool is_directory);
   Result<UniqueFd> OpenHost(const Entry& entry, int flags);
   void Retire(Entry& entry, ino_t number);
   void Erase(ino_t number);

@@ -20,8 +20,8 @@ class MountTest : public VfsFixture {
     EXPECT_THAT(mounts_->Attach(PathAt(path), file_system, vfs_->RootDentry(file_system), flags), Succeeds());
     return file_system;
   }
-  Result<void> Detach(std::string_view path, int flags = 0, bool busy = false) {
-    return mounts_->Detach(PathAt(path), flags, busy);
+  Result<void> Detach(std::string_view path, int flags = 0, const MountNamespace::InUse& in_use = Idle) {
+    return mounts_->Detach(PathAt(path), flags, in_use);
   }
   Ref<Mount> At1(std::string_view path) { return PathAt(path).mount; }
 };
@@ -35,7 +35,7 @@ TEST_F(MountTest, AttachAndDetach) {
   EXPECT_EQ(mount->name_space(), mounts_.get());
   EXPECT_EQ(mounts_->FindById(mount->id()), mount.get());
   EXPECT_EQ(vfs_->PathText(PathAt("/m/in"), root_), "/m/in");
-  EXPECT_THAT(Detach("/m", 0, true), FailsWith(EBUSY));
+  EXPECT_THAT(Detach("/m", 0, Busy), FailsWith(EBUSY));
   EXPECT_THAT(Detach("/m/in"), FailsWith(EINVAL));
   EXPECT_THAT(Detach("/"), FailsWith(EINVAL));
   EXPECT_THAT(Detach("/m"), Succeeds());
@@ -143,7 +143,7 @@ TEST_F(MountTest, RemountAndPropagation) {
   EXPECT_NE(group, 0u);
   EXPECT_NE(group, root_.mount->peer_group());
   EXPECT_THAT(mounts_->SetPropagation(PathAt("/m"), MS_SLAVE, false), Succeeds());
-  EXPECT_EQ(At1("/m")->master_group(), group);
+  EXPECT_EQ(At1("/m")->propagation(), unsigned{MS_PRIVATE}) << "it had no peer to be the slave of";
   EXPECT_THAT(mounts_->SetPropagation(PathAt("/m"), MS_PRIVATE, false), Succeeds());
   EXPECT_EQ(At1("/m")->master_group(), 0u);
   EXPECT_THAT(mounts_->Move(PathAt("/m"), PathAt("/n")), FailsWith(EINVAL)) << "from a shared parent";
@@ -156,22 +156,23 @@ TEST_F(MountTest, LazyUnmountInUse) {
   File("/m/in/x");
   cwd_ = PathAt("/m/in");
   ASSERT_THAT(mounts_->Detach({.mount = Ref<Mount>(cwd_.mount->parent()), .dentry = cwd_.mount->parent()->root()},
-                              MNT_DETACH, true),
+                              MNT_DETACH, Busy),
               Succeeds());
   EXPECT_EQ(mounts_->List().size(), 1u);
   EXPECT_THAT(Walk("x"), Succeeds());
   EXPECT_THAT(Walk(".."), Succeeds());
   EXPECT_EQ(*vfs_->WorkingDirectoryText(cwd_, root_), "(unreachable)/");
   EXPECT_THAT(Open(super_, ".", O_RDONLY), Succeeds());
-  EXPECT_THAT(mounts_->Detach(cwd_, 0, false), FailsWith(EINVAL));
+  EXPECT_THAT(mounts_->Detach(cwd_, 0, Idle), FailsWith(EINVAL));
 }
 
 TEST_F(MountTest, UnmountFlags) {
   MountAt("/m");
   EXPECT_THAT(Detach("/m", MNT_EXPIRE | MNT_FORCE), FailsWith(EINVAL));
+  EXPECT_THAT(Detach("/m", MNT_EXPIRE, Busy), FailsWith(EBUSY));
   EXPECT_THAT(Detach("/m", MNT_EXPIRE), FailsWith(EAGAIN));
-  EXPECT_THAT(Detach("/m", MNT_FORCE, true), FailsWith(EBUSY));
-  EXPECT_THAT(Detach("/m", MNT_DETACH, true), Succeeds());
+  EXPECT_THAT(Detach("/m", MNT_FORCE, Busy), FailsWith(EBUSY));
+  EXPECT_THAT(Detach("/m", MNT_DETACH, Busy), Succeeds());
 }
 
 TEST_F(MountTest, PivotRoot) {
@@ -199,7 +200,7 @@ TEST_F(MountTest, PivotOntoItself) {
   const Path new_root = PathAt("/m");
   ASSERT_THAT(mounts_->Pivot(new_root, new_root), Succeeds());
   root_ = cwd_ = new_root;
-  EXPECT_THAT(mounts_->Detach(cwd_, MNT_DETACH, true), Succeeds());
+  EXPECT_THAT(mounts_->Detach(cwd_, MNT_DETACH, Busy), Succeeds());
   EXPECT_EQ(mounts_->List().size(), 1u);
   EXPECT_THAT(Walk("/x"), Succeeds());
   EXPECT_EQ(WalkText("/.."), "/");
@@ -219,8 +220,8 @@ TEST_F(MountTest, Clone) {
   EXPECT_EQ(root_.mount->name_space(), copy.get());
   EXPECT_THAT(Walk("/m/x"), Succeeds());
   EXPECT_NE(copy->id(), mounts_->id());
-  EXPECT_THAT(mounts_->Detach(PathAt("/m"), 0, false), FailsWith(EINVAL)) << "of another namespace";
-  EXPECT_THAT(copy->Detach(PathAt("/m"), 0, false), Succeeds());
+  EXPECT_THAT(mounts_->Detach(PathAt("/m"), 0, Idle), FailsWith(EINVAL)) << "of another namespace";
+  EXPECT_THAT(copy->Detach(PathAt("/m"), 0, Idle), Succeeds());
   root_ = cwd_ = old_root;
   copy = nullptr;
   map.clear();

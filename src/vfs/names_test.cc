@@ -238,7 +238,7 @@ TEST_F(NamesTest, MountPointsAreBusy) {
   File("/d/m/inner");
   EXPECT_THAT(vfs_->Rename(As(super_), At("/d/m/inner"), At("/inner"), 0), FailsWith(EXDEV));
   EXPECT_THAT(Link(super_, "/d/m/inner", "/inner"), FailsWith(EXDEV));
-  ASSERT_THAT(mounts_->Detach(PathAt("/d/m"), 0, false), Succeeds());
+  ASSERT_THAT(mounts_->Detach(PathAt("/d/m"), 0, Idle), Succeeds());
   EXPECT_THAT(Rmdir(super_, "/d/m"), Succeeds());
 }
 

@@ -75,6 +75,11 @@ Result<void> CheckMayCreateOver(const Context& context, const Protection& protec
   return {};
 }
 
+// Reading is native, so that a mount without access times has to be told to the host.
+int AccessTimeFlag(const Mount& mount) {
+  return mount.flags() & MS_NOATIME ? O_NOATIME : 0;
+}
+
 // may_open() of Linux, with the read-only check of the mount that follows it.
 Result<void> CheckMayOpen(const Context& context, const Path& path, int flags) {
   Inode& inode = *path.inode();
@@ -230,10 +235,8 @@ Result<UniqueFd> Vfs::OpenObject(const Context& context, const Path& path, int f
   if (reopen && inode.IsRegular()) return ReopenHostFile(reopen.get(), object_flags);
   const bool is_path = flags & O_PATH;
   if (inode.IsDirectory() || is_path) {
-    const MountNamespace* mounts = path.mount->name_space();
-    const bool is_primary = mounts && mounts->PrimaryMount(path.mount->file_system()) == path.mount;
-    if (is_primary) {
-      auto fd = inode.Open(object_flags, context);
+    if (path.mount->id() == path.mount->file_system().home_mount_) {
+      auto fd = inode.Open(object_flags | AccessTimeFlag(*path.mount), context);
       if (fd || fd.error().code() != EOPNOTSUPP) return fd;
     }
     return inode.IsDirectory() ? handles_->OpenDirectory(path, flags) : handles_->OpenNode(path);
@@ -245,8 +248,17 @@ Result<UniqueFd> Vfs::OpenObject(const Context& context, const Path& path, int f
       const Attributes attributes = USL_TRY(inode.GetAttributes());
       return devices_->Open(inode.type(), attributes.rdev, path, object_flags, context);
     }
-    default: return inode.Open(object_flags, context);
+    default: break;
   }
+  // The mark for Identify, which cannot know the mount: a bit that open(2) leaves in the flags of an open file, that
+  // fcntl(2) does not change and that does nothing there.
+  const unsigned restrictions = inode.IsRegular() ? path.mount->flags() & kRestrictions : 0;
+  bool is_marked = false;
+  if (restrictions) {
+    const auto seen_by = MountFor(path.mount->file_system(), path.mount->name_space(), *path.dentry);
+    is_marked = restrictions & ~seen_by->flags();
+  }
+  return inode.Open(object_flags | AccessTimeFlag(*path.mount) | (is_marked ? O_NOFOLLOW : 0), context);
 }
 
 }  // namespace usl::vfs

@@ -118,6 +118,7 @@ Result<void> PathWalker::StepName(std::string_view name, bool is_last, bool foll
     Mount* mounted = mount->FindMounted(*dentry);
     if (!mounted) break;
     if (resolve_ & RESOLVE_NO_XDEV) return Fail(EXDEV);
+    mounted->CountCrossing();
     mount = mounted;
     dentry = mounted->root().get();
   }
@@ -157,6 +158,7 @@ Result<void> PathWalker::CrossMounts() {
     Mount* mounted = mount_->FindMounted(*dentry_);
     if (!mounted) break;
     if (resolve_ & RESOLVE_NO_XDEV) return Fail(EXDEV);
+    mounted->CountCrossing();
     SetPlace(mounted, mounted->root().get());
   }
   return {};

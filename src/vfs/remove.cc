@@ -23,6 +23,14 @@ Result<void> Vfs::CheckDelete(const Context& context, const Dentry& directory, c
   return {};
 }
 
+// is_local_mountpoint(): what is mounted in other namespaces only does not keep a name, and is unmounted there.
+Result<void> Vfs::CheckNoMountOn(const Context& context, const Dentry& dentry) {
+  if (!dentry.IsMountPoint()) return {};
+  const MountNamespace* name_space = context.root.mount ? context.root.mount->name_space() : nullptr;
+  if (!name_space || name_space->HasMountOn(dentry)) return Fail(EBUSY);
+  return {};
+}
+
 Result<void> Vfs::Unlink(const Context& context, const Location& location) {
   PathWalker walker(*this, context, 0);
   USL_TRY_VOID(walker.WalkToParent(location));
@@ -33,8 +41,9 @@ Result<void> Vfs::Unlink(const Context& context, const Location& location) {
   if (victim->IsNegative()) return Fail(ENOENT);
   if (walker.has_trailing_slash()) return Fail(victim->inode()->IsDirectory() ? EISDIR : ENOTDIR);
   USL_TRY_VOID(CheckDelete(context, *parent.dentry, *victim, false));
-  if (victim->IsMountPoint()) return Fail(EBUSY);
+  USL_TRY_VOID(CheckNoMountOn(context, *victim));
   USL_TRY_VOID(parent.inode()->Unlink(victim->name(), *victim->inode()));
+  MountNamespace::DetachFrom(*victim);
   dentries_.Unlink(*victim);
   return {};
 }
@@ -52,8 +61,9 @@ Result<void> Vfs::RemoveDirectory(const Context& context, const Location& locati
   USL_TRY_VOID(CheckWritable(parent.mount.get()));
   auto victim = USL_TRY(LookupIn(context, parent.dentry, walker.last()));
   USL_TRY_VOID(CheckDelete(context, *parent.dentry, *victim, true));
-  if (victim->IsMountPoint()) return Fail(EBUSY);
+  USL_TRY_VOID(CheckNoMountOn(context, *victim));
   USL_TRY_VOID(parent.inode()->RemoveDirectory(victim->name(), *victim->inode()));
+  MountNamespace::DetachFrom(*victim);
   dentries_.Unlink(*victim);
   return {};
 }

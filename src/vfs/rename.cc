@@ -90,10 +90,12 @@ Result<void> Vfs::Rename(const Context& context, const Location& old_location, c
       USL_TRY_VOID(CheckInodePermission(context.credentials, *target->inode(), kMayWrite));
     }
   }
-  if (source->IsMountPoint() || target->IsMountPoint()) return Fail(EBUSY);
+  USL_TRY_VOID(CheckNoMountOn(context, *source));
+  USL_TRY_VOID(CheckNoMountOn(context, *target));
   const std::string old_name(source->name());
   USL_TRY_VOID(old_parent.inode()->Rename(old_name, *source->inode(), *new_parent.inode(), new_name,
                                           target->inode().get(), flags));
+  if (!exchange && !target->IsNegative()) MountNamespace::DetachFrom(*target);
   dentries_.Move(*source, new_parent.dentry, new_name, exchange);
   if (flags & RENAME_WHITEOUT) return AdoptWhiteout(context, old_parent.dentry, old_name);
   return {};

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "base/format.h"
 #include "vfs/device_table.h"
@@ -25,6 +26,12 @@ std::string ReadHostLink(int fd) {
   std::array<char, PATH_MAX> target;
   const ssize_t length = ::readlink(link.data(), target.data(), target.size());
   return length < 0 ? std::string() : std::string(target.data(), static_cast<size_t>(length));
+}
+
+// Vfs::OpenObject left the mark.
+bool IsOpenedRestricted(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_NOFOLLOW) && !(flags & O_PATH);
 }
 
 }  // namespace
@@ -48,8 +55,7 @@ Result<std::unique_ptr<Vfs>> Vfs::Create(std::string runtime_directory) {
   vfs->handles_ = std::make_unique<HandleTable>(USL_TRY(HandleTable::Create(runtime_directory + "/handles")));
   vfs->fifos_ = USL_TRY(FifoTable::Create(runtime_directory + "/fifos"));
   vfs->native_objects_ = MakeRef<NativeFileSystem>();
-  vfs->native_mount_ =
-      MakeRef<Mount>(0, vfs->native_objects_, vfs->dentries_.MakeRoot(vfs->native_objects_->root()), 0);
+  vfs->native_mount_ = MakeRef<Mount>(vfs->native_objects_, vfs->dentries_.MakeRoot(vfs->native_objects_->root()), 0);
   return vfs;
 }
 
@@ -82,19 +88,25 @@ Ref<Dentry> Vfs::RootDentry(const Ref<FileSystem>& file_system) {
 }
 
 void Vfs::CollectUnused() {
+  if (collecting_) return;  // the check below may find that a process has ended
+  collecting_ = true;
   handles_->TrimGone();
+  std::vector<Ref<FileSystem>> unused;
   for (auto& each : file_systems_) {
     if (each.file_system->mount_count() > 0) each.was_mounted = true;
+    if (each.was_mounted && each.file_system->mount_count() == 0) unused.push_back(each.file_system);
   }
-  std::erase_if(file_systems_, [this](Registered& each) {
-    FileSystem* file_system = each.file_system.get();
-    if (!each.was_mounted || file_system->mount_count() > 0) return false;
+  const size_t open = is_open_ ? std::erase_if(unused, [this](const auto& each) { return is_open_(*each); }) : 0;
+  lingering_ = open > 0;
+  for (const Ref<FileSystem>& file_system : unused) {
+    if (file_system->mount_count() > 0) continue;
     dentries_.ForgetFileSystem(*file_system);
-    for (auto& [device, list] : by_host_device_) std::erase(list, file_system);
-    std::erase(for_any_device_, file_system);
-    each.root = nullptr;
-    return true;
-  });
+    file_system->observer_ = nullptr;
+    for (auto& [device, list] : by_host_device_) std::erase(list, file_system.get());
+    std::erase(for_any_device_, file_system.get());
+    std::erase_if(file_systems_, [&](const Registered& each) { return each.file_system == file_system; });
+  }
+  collecting_ = false;
 }
 
 Result<Attributes> Vfs::GetAttributes(const Path& path) {
@@ -190,20 +202,42 @@ FileIdentity Vfs::Identify(int fd, const MountNamespace* mounts) {
     ask(for_any_device_, cached);
   }
   if (!inode) return {};
-  return {Path{MountFor(inode->file_system(), mounts), FindDentry(fd, inode)}, inode};
+  FileSystem& file_system = inode->file_system();
+  const Ref<Dentry> dentry = FindDentry(fd, inode);
+  if (inode->IsDirectory()) return {Path{HomeMount(file_system), dentry}, inode};
+  if (inode->IsRegular() && IsOpenedRestricted(fd)) {
+    return {Path{RestrictedMount(file_system, mounts, *dentry), dentry}, inode};
+  }
+  return {Path{MountFor(file_system, mounts, *dentry), dentry}, inode};
 }
 
-Ref<Mount> Vfs::MountFor(FileSystem& file_system, const MountNamespace* mounts) {
-  if (mounts) {
-    if (auto mount = mounts->PrimaryMount(file_system)) return mount;
-  }
+// The first mount that showed the whole file system: directories that were opened through it are donated as they are.
+Ref<Mount> Vfs::HomeMount(FileSystem& file_system) {
   for (Mount* mount : file_system.mounts_) {
-    if (mount->IsAttached() && !mount->root()->parent()) return Ref<Mount>(mount);
+    if (mount->id() == file_system.home_mount_) return Ref<Mount>(mount);
   }
-  if (!file_system.mounts_.empty()) return Ref<Mount>(file_system.mounts_.front());
   // Unmounted while its files are open: they are seen through a mount that nobody else sees.
   Ref<FileSystem> ref(&file_system);
-  return MakeRef<Mount>(0, ref, RootDentry(ref), 0);
+  return MakeRef<Mount>(ref, RootDentry(ref), file_system.home_flags_);
+}
+
+Ref<Mount> Vfs::MountFor(FileSystem& file_system, const MountNamespace* mounts, const Dentry& dentry) {
+  if (mounts) {
+    if (auto mount = mounts->PrimaryMount(file_system, &dentry)) return mount;
+  }
+  return HomeMount(file_system);
+}
+
+Ref<Mount> Vfs::RestrictedMount(FileSystem& file_system, const MountNamespace* mounts, const Dentry& dentry) {
+  Mount* found = nullptr;
+  for (Mount* mount : file_system.mounts_) {
+    if ((mounts && mount->name_space() != mounts) || !dentry.IsBelow(*mount->root())) continue;
+    const auto restrictions = [](const Mount* of) { return std::popcount(of->flags() & kRestrictions); };
+    if (!found || restrictions(mount) > restrictions(found)) found = mount;
+  }
+  // Nothing is left that restricts (or the host has no openat2, where all files carry the mark).
+  if (!found || !(found->flags() & kRestrictions)) return MountFor(file_system, mounts, dentry);
+  return Ref<Mount>(found);
 }
 
 Ref<Dentry> Vfs::FindDentry(int fd, const Ref<Inode>& inode) {

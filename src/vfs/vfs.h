@@ -75,6 +75,9 @@ struct FileIdentity {
 
 enum class XattrOp { kGet, kSet, kRemove, kList };
 
+// The flags of a mount that forbid something to who opens files through it.
+inline constexpr unsigned kRestrictions = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+
 class DeviceTable;
 class HandleTable;
 class FifoTable;
@@ -102,7 +105,11 @@ class Vfs {
   // File systems must be known here for Identify() to find their files.
   void Register(Ref<FileSystem> file_system);
   // Drops registered file systems that had a mount and have none any more, with their cached names. After an unmount.
+  // Those that are in use stay (lazily unmounted, with open files); is_lingering() says that there are such.
   void CollectUnused();
+  bool is_lingering() const { return lingering_; }
+  // Says whether a guest has a file of a file system open; asked by CollectUnused.
+  void SetUseCheck(std::function<bool(const FileSystem&)> is_open) { is_open_ = std::move(is_open); }
 
   // Path walk. `flags` are kFollow etc. below. The namespace is that of the mounts in context.root.
   enum WalkFlags : unsigned {
@@ -163,8 +170,10 @@ class Vfs {
   Result<void> ReadDirectory(const FileIdentity& file, int fd, DirectorySink& sink);
 
   // What a duplicate of a guest's fd refers to. Never fails: an unknown object is a native one (null inode).
-  // Files are seen through the primary mount of their file system in `mounts` (context.root.mount->name_space());
-  // without it, in the namespace where the file system was mounted first.
+  // Directories and O_PATH descriptors are seen through the very mount that they were opened through. Of other files
+  // the host does not keep it: they are seen through the primary mount of their file system in `mounts` (the
+  // caller's namespace), or where the file system was mounted first; but through the most restricted one when they were
+  // opened through a mount with restrictions (read-only, noexec...) that the primary one does not have.
   FileIdentity Identify(int fd, const MountNamespace* mounts = nullptr);
   // The path text that the guest sees (readlink of /proc/self/fd/N, /proc/PID/exe), from `root`, with " (deleted)" as
   // Linux writes it (d_path). A place that cannot be reached from `root` is shown from the root of its mount tree.
@@ -197,12 +206,15 @@ class Vfs {
   // remove.cc, rename.cc
   Result<void> CheckDelete(const Context& context, const Dentry& directory, const Dentry& victim,
                            bool directory_wanted);
+  Result<void> CheckNoMountOn(const Context& context, const Dentry& dentry);
   Result<Ref<Dentry>> LookupIn(const Context& context, const Ref<Dentry>& directory, std::string_view name);
   Result<void> AdoptWhiteout(const Context& context, const Ref<Dentry>& directory, std::string_view name);
   // vfs.cc
   Ref<Dentry> FindDentry(int fd, const Ref<Inode>& inode);
   Ref<Dentry> DentryFromHostPath(int fd, const Ref<Inode>& inode);
-  Ref<Mount> MountFor(FileSystem& file_system, const MountNamespace* mounts);
+  Ref<Mount> HomeMount(FileSystem& file_system);
+  Ref<Mount> MountFor(FileSystem& file_system, const MountNamespace* mounts, const Dentry& dentry);
+  Ref<Mount> RestrictedMount(FileSystem& file_system, const MountNamespace* mounts, const Dentry& dentry);
   bool PrependPath(const Path& path, const Path& root, std::string& text);
 
   Protection protection_;
@@ -217,6 +229,9 @@ class Vfs {
     bool was_mounted = false;
   };
   std::vector<Registered> file_systems_;
+  std::function<bool(const FileSystem&)> is_open_;
+  bool lingering_ = false;
+  bool collecting_ = false;
   std::unordered_map<dev_t, std::vector<FileSystem*>> by_host_device_;
   std::vector<FileSystem*> for_any_device_;
   NameObserver* observer_ = nullptr;

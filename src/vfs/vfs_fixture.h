@@ -27,6 +27,14 @@ MATCHER(Succeeds, "succeeds") {
   return arg.has_value();
 }
 
+// For MountNamespace::Detach.
+inline bool Idle(const Mount&) {
+  return false;
+}
+inline bool Busy(const Mount&) {
+  return true;
+}
+
 class VfsFixture : public ::testing::Test {
  protected:
   VfsFixture() {

@@ -171,11 +171,15 @@ Outcome Namespaces() {
         return TryOpen(Secret()).escaped ? 1 : 0;
       });
       if (status == 1) return Escaped("unshare " + std::to_string(flag));
+      // Those of mounts and names are the guest's own; test_teardown looks from the host that it has no other.
+      const bool is_virtual = flag == CLONE_NEWNS || flag == CLONE_NEWUTS;
       long child = syscall(SYS_clone, flag | high | SIGCHLD, 0, 0, 0, 0);
-      if (child == 0) _exit(0);
+      if (child == 0) _exit(socket(AF_PACKET, SOCK_RAW, 0) >= 0 || TryOpen(Secret()).escaped ? 1 : 0);
       if (child > 0) {
-        WaitStatus(static_cast<pid_t>(child));
-        if (!high && flag != 0x80) return Escaped("clone with " + std::to_string(flag));
+        const int ended = WaitStatus(static_cast<pid_t>(child));
+        if (is_virtual ? ended != 0 : !high && flag != 0x80) {
+          return Escaped("clone with " + std::to_string(flag));
+        }
       }
     }
   }

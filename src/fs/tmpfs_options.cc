@@ -1,4 +1,4 @@
-#include "syscalls/tmpfs_options.h"
+#include "fs/tmpfs_options.h"
 
 #include <sys/sysinfo.h>
 
@@ -7,7 +7,7 @@
 #include <limits>
 #include <optional>
 
-namespace usl::syscalls {
+namespace usl::fs {
 namespace {
 
 std::optional<uint64_t> ParseNumber(std::string_view text, int base) {
@@ -43,7 +43,7 @@ std::optional<uint64_t> ParseSize(std::string_view text) {
   return *number << shift;
 }
 
-Result<void> Apply(fs::TmpFsOptions& options, std::string_view name, std::string_view value) {
+Result<void> Apply(TmpFsOptions& options, std::string_view name, std::string_view value) {
   constexpr std::string_view kIgnored[] = {"huge", "mpol", "inode32", "inode64", "noswap"};
   constexpr uint64_t kBlock = 4096, kNoId = 0xffffffff;
   if (name == "size" || name == "nr_blocks" || name == "nr_inodes") {
@@ -61,24 +61,31 @@ Result<void> Apply(fs::TmpFsOptions& options, std::string_view name, std::string
     if (!id || *id >= kNoId) return Fail(EINVAL);
     (name == "uid" ? options.uid : options.gid) = static_cast<uint32_t>(*id);
   } else if (std::ranges::find(kIgnored, name) == std::end(kIgnored)) {
-    return Fail(EINVAL);
+    return Fail(ENOENT);
   }
   return {};
 }
 
 }  // namespace
 
-Result<fs::TmpFsOptions> ParseTmpFsOptions(std::string_view text) {
-  fs::TmpFsOptions options;
+Result<TmpFsOptions> ParseTmpFsOptions(std::string_view text, TmpFsOptions options) {
   while (!text.empty()) {
     const size_t end = std::min(text.find(','), text.size());
     const std::string_view option = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     if (option.empty()) continue;
     const size_t equals = std::min(option.find('='), option.size());
-    USL_TRY_VOID(Apply(options, option.substr(0, equals), option.substr(std::min(equals + 1, option.size()))));
+    if (!Apply(options, option.substr(0, equals), option.substr(std::min(equals + 1, option.size())))) {
+      return Fail(EINVAL);
+    }
   }
   return options;
 }
 
-}  // namespace usl::syscalls
+Result<void> CheckTmpFsOption(std::string_view option) {
+  TmpFsOptions ignored;
+  const size_t equals = std::min(option.find('='), option.size());
+  return Apply(ignored, option.substr(0, equals), option.substr(std::min(equals + 1, option.size())));
+}
+
+}  // namespace usl::fs

@@ -1,8 +1,8 @@
-#include "syscalls/tmpfs_options.h"
+#include "fs/tmpfs_options.h"
 
 #include <gtest/gtest.h>
 
-namespace usl::syscalls {
+namespace usl::fs {
 namespace {
 
 TEST(TmpFsOptions, KnowsWhatProgramsGive) {
@@ -31,4 +31,4 @@ TEST(TmpFsOptions, RefusesTheRest) {
 }
 
 }  // namespace
-}  // namespace usl::syscalls
+}  // namespace usl::fs
