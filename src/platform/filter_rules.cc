@@ -82,7 +82,8 @@ void AddMemoryRules(std::vector<FilterRule>& rules) {
 // pid 0 is the caller itself.
 void AddPidRules(std::vector<FilterRule>& rules) {
   for (uint32_t nr : {SYS_getpgid, SYS_getsid, SYS_sched_setparam, SYS_sched_getparam, SYS_sched_setscheduler,
-                      SYS_sched_getscheduler, SYS_sched_rr_get_interval, SYS_sched_setattr, SYS_sched_getattr, SYS_get_robust_list, SYS_migrate_pages, SYS_move_pages}) {
+                      SYS_sched_getscheduler, SYS_sched_rr_get_interval, SYS_sched_setattr, SYS_sched_getattr,
+                      SYS_get_robust_list, SYS_migrate_pages, SYS_move_pages}) {
     rules.push_back({nr, {{{Is(0, 0)}, kAllow}}, kNotify});
   }
 }

@@ -86,7 +86,7 @@ struct ExecPlan {
   uint32_t strings_size;   // bytes used of `strings`
   uint32_t execfn_offset;  // AT_EXECFN, in `strings`
   uint32_t prefix_offsets[kMaxPrefixArgs];
-  int32_t fast_fd;  // donated; mapped as protocol/fast_path.h says, then closed; -1 = no fast path
+  int32_t fast_fd;        // donated; mapped as protocol/fast_path.h says, then closed; -1 = no fast path
   uint64_t fast_address;  // where: page-aligned
   uint64_t signal_mask;   // what the program starts with blocked, where kPlanRestoreSignalMask is set
   char comm[16];          // NUL-terminated; set with PR_SET_NAME

@@ -14,7 +14,7 @@ struct SessionOptions {
   std::string directory;  // exists, empty, is the working directory and owned by root
   uint64_t seed = 0;
   bool prepared = false;  // the rounds' directories are there (PrepareRound), perhaps in a lower layer
-  bool devices = true;     // device nodes, which a mount may forbid
+  bool devices = true;    // device nodes, which a mount may forbid
   bool whiteouts = true;  // RENAME_WHITEOUT and 0:0 nodes, which a tree of layers keeps for itself
 };
 
