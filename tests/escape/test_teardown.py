@@ -58,13 +58,14 @@ class Teardown(unittest.TestCase):
         """An instance whose daemons run; its `usl run` process."""
         program = "/programs/escape_attacks" if view else "/bin/attacks"
         command = self.place.usl_command(program, "teardown.daemons", f"how={how}", f"word={self.word}", view=view)
-        process = subprocess.Popen(user_command(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        process = subprocess.Popen(user_command(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, text=True, cwd="/", env=self.place.environment())
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.stderr.close)
         self.addCleanup(process.kill)
         self.assertEqual(process.stdout.readline(), "ready\n")
         self.assertGreater(len(self.guests(process)), 5, "the daemons are there")
+        process.stdin.close()  # the program that is to end waits for this
         return process
 
     def guests(self, process):
