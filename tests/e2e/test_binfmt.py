@@ -113,7 +113,7 @@ class BinfmtTest(harness.UslTest):
             "status 127",  # bash takes the file for a script of its own
             "[/s/elf][/tmp/f.ext] no-fd flags=0 secure=0 uid=0 euid=0 execfn=/tmp/f.ext", "status 42",
             "register", "status",
-            "binfmt_misc /proc/sys/fs/binfmt_misc binfmt_misc rw,nosuid,nodev,noexec 0 0"], out)
+            "binfmt_misc /proc/sys/fs/binfmt_misc binfmt_misc rw,nosuid,nodev,noexec,relatime 0 0"], out)
 
     def test_flags(self):
         out = self.check(self.shell(f"""

@@ -44,7 +44,7 @@ class DrvFsTest(harness.UslTest):
             mknod /b/null c 1 3 2>&1 | grep -o 'not permitted'
             grep ' /b ' /proc/mounts | cut -d' ' -f3,4""", options=["--bind", f"{self.path('share')}:/b"]))
         self.assertEqual(out.splitlines(), ["777 0 /b", "777 0 /b/file", "777 0 /b/sub", "777 0 0", "555", "run 127",
-                                            "not permitted", "drvfs rw,nosuid,nodev,uid=0,gid=0"], out)
+                                            "not permitted", "drvfs rw,nosuid,nodev,relatime,uid=0,gid=0"], out)
         out = self.check(self.shell("stat -c '%a %U' /b/file /b/sub; echo x > /b/new; id -un",
                                     options=["--bind", f"{self.path('share')}:/b:umask=022,fmask=011", "-u", "nobody"]))
         self.assertEqual(out.split(), ["744", "nobody", "755", "nobody", "nobody"])
