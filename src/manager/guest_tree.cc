@@ -130,7 +130,9 @@ class Builder {
     if (!target) return Fail(format("cannot reach {}", path), target.error());
     view.vfs.Register(file_system);
     auto root = view.vfs.RootDentry(file_system);
-    const auto mounted = tree.mounts->Attach(*target, std::move(file_system), std::move(root), flags | MS_RELATIME);
+    // What Linux does for a mount(2) that says nothing of access times.
+    if (!(flags & MS_NOATIME)) flags |= MS_RELATIME;
+    const auto mounted = tree.mounts->Attach(*target, std::move(file_system), std::move(root), flags);
     if (!mounted) return Fail(format("cannot mount on {}", path), mounted.error());
     return true;
   }
