@@ -65,14 +65,14 @@ subprocess.run(["rm", "-rf", "/tmp/work"])
 NOTES = """## Reading the figures
 
 - Data calls are native; what is above 1.0 there is the host's evaluation of the seccomp filter.
-- A served call costs two context switches, some 5 us on an idle machine and 8 to 9 us when other programs want the processor
-  too, and 2 to 7 us for reading and writing the guest's memory and asking the host. `find`, `ls -lR` and `tar` make little
-  else than served calls, so they are the slowest rows against native, and suffer most from a busy machine: compare runs of
-  one load only. `ls -l` asks three served calls of each file, two of them for extended attributes that are not there.
+- A served call costs two context switches, some 6 us here, and 2 to 10 us for reading and writing the guest's memory and asking
+  the host. `find` and `tar` make little else than served calls, so they are the slowest rows against native.
+- `stat` of the single calls asks for one name again and again, so it is answered inside the guest
+  (src/kernel/README-fast-path.md): the best case. The first time it is a served call, as fstat is each time. `ls -lR` and
+  `gcc -c` show what that does to work; each was run three times in one session, of which the median counts.
+- `raise` makes two served calls since handlers are set through the kernel (no SA_RESTART: src/platform/README.md).
 - Single calls of proot and runsc are faster where the tracer stays on the guest's processor, slower by several times where
   it does not; which one it is changes from run to run.
-- `usl run -- /bin/true` makes and removes some thirty directories and files; on a file system that is mounted with `discard`
-  each removal waits for the device.
 """
 
 class Systems:
