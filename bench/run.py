@@ -90,6 +90,8 @@ class Systems:
 
     def run(self, name, command, pin=False, **options):
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp"}
+        # Never the machine's /dev/null: runsc gives its standard streams to the user that its sandbox runs as.
+        options.setdefault("input", "")
         # A whole system is pinned from outside: its kernel or tracer too.
         return subprocess.run([*(["taskset", "1"] if pin else []), *self.prefix[name], *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               env=environment, cwd="/", **options)
