@@ -75,8 +75,11 @@ class Inode : public RefCounted {
   // fd's rights and F_GETFL are exactly those that the guest asked for. Directories: the f_pos of the fd is
   // ReadDirectory's cursor.
   virtual Result<UniqueFd> Open(int flags, const Context& context);
-  // For a file that is opened and not donated (exec, copying): read only, O_CLOEXEC.
+  // For a file that is opened and not donated (exec, copying): read only, O_CLOEXEC; it may be O_NONBLOCK.
   virtual Result<UniqueFd> OpenForKernel();
+  // May somebody have the host file open for writing? NotOpenForWriting(): the host has just said that nobody has.
+  virtual bool MayBeOpenForWriting() const { return true; }
+  virtual void NotOpenForWriting() {}
 
   // Symbolic links: the target, or for magic links what readlink(2) shows.
   virtual Result<std::string> ReadLink(const Context& context);
