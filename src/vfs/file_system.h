@@ -84,7 +84,9 @@ class Inode : public RefCounted {
 
   // Directories. Names have been checked (length, no '/', not "." or "..").
   virtual Result<Ref<Inode>> Lookup(std::string_view name, const Context& context);  // ENOENT when absent
-  virtual Result<Ref<Inode>> Create(std::string_view name, const NewInode& spec);    // EEXIST
+  // An absent name is an error of the look-up itself (procfs): making one is ENOENT, before any permission is asked.
+  virtual bool RefusesAbsentNames() const { return false; }
+  virtual Result<Ref<Inode>> Create(std::string_view name, const NewInode& spec);  // EEXIST
   virtual Result<void> Link(std::string_view name, Inode& target);
   virtual Result<void> Unlink(std::string_view name, Inode& victim);
   virtual Result<void> RemoveDirectory(std::string_view name, Inode& victim);  // ENOTEMPTY

@@ -360,15 +360,6 @@ class Player {
       truncate(op.name.c_str(), static_cast<off_t>(old.at(op.name)->content.size()));
       if (Append(op) == 0 && CompareTree(model_).empty()) return Tell(worker, "P");
     }
-    // The one known difference: a rename that replaces a file and uncovers a lower one (docs/volfs.md).
-    if (op.kind == Op::kRename && old.contains(op.other) && lower_.contains(op.name)) {
-      // The old name shows the lower file, or what that was copied up to for its other names.
-      for (const auto& shown : {lower_.at(op.name), model_.at(op.other)}) {
-        Model both = model_;
-        both[op.name] = shown;
-        if (CompareTree(both).empty() && unlink(op.name.c_str()) == 0) return Tell(worker, "K");
-      }
-    }
     return Bad(worker, before, after + " (change " + std::to_string(op.kind) + " of " + op.name + " " + op.other + ")");
   }
 
