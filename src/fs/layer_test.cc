@@ -463,11 +463,15 @@ TEST_F(LayerTest, AnErrorInARenameThatUncoversALowerFileLeavesBothFiles) {
   ASSERT_THAT(Make(Get(fs, "d"), "fresh", S_IFREG | 0644), Succeeds());
   ASSERT_THAT(Write(Get(fs, "d/y"), "upper y", 0), Succeeds());
   auto d = Get(fs, "d");
-  fs->fail_at_step = 1;
   fs->fail_as_crash = false;
-  EXPECT_THAT(d->Rename("y", *Get(fs, "d/y"), *d, "fresh", &*Get(fs, "d/fresh"), 0), FailsWith(EIO));
-  EXPECT_EQ(Read(Get(fs, "d/y")), "upper y");
-  EXPECT_EQ(Read(Get(fs, "d/fresh")), "");
+  for (int code : {EIO, ENOSPC, EDQUOT}) {
+    fs->fail_at_step = 1;
+    fs->fail_errno = code;
+    EXPECT_THAT(d->Rename("y", *Get(fs, "d/y"), *d, "fresh", &*Get(fs, "d/fresh"), 0), FailsWith(code));
+    EXPECT_EQ(Read(Get(fs, "d/y")), "upper y");
+    EXPECT_EQ(Read(Get(fs, "d/fresh")), "");
+    EXPECT_EQ(InWork("upper"), 1) << "the file that all whiteouts are names of";
+  }
   EXPECT_THAT(d->Rename("y", *Get(fs, "d/y"), *d, "fresh", &*Get(fs, "d/fresh"), 0), Succeeds());
   EXPECT_THAT(Find(fs, "d/y"), FailsWith(ENOENT));
 }
@@ -495,7 +499,7 @@ TEST_F(LayerTest, NotesThatAreWrongDoNothing) {
 
 TEST_F(LayerTest, AnErrorInACopyUpLeavesTheOldFileAndNothingElse) {
   ASSERT_EQ(::link(Path("lower/d/y").c_str(), Path("lower/d/y2").c_str()), 0);
-  for (int code : {EIO, ENOSPC}) {
+  for (int code : {EIO, ENOSPC, EDQUOT}) {
     for (int step = 1;; ++step) {
       ASSERT_LT(step, 20);
       std::string upper = "upper" + std::to_string(code * 100 + step);

@@ -336,7 +336,7 @@ struct Worker {
 
 class Player {
  public:
-  Player(uint64_t seed, Model lower) : lower_(std::move(lower)), model_(Copy(lower_)), random_{seed} {}
+  Player(uint64_t seed, Model lower) : model_(std::move(lower)), random_{seed} {}
 
   void Replay(unsigned long count) {
     for (; done_ < count; ++done_) Apply(model_, Choose(model_, random_));
@@ -407,7 +407,6 @@ class Player {
     return ReadFile(op.name, content) && content.size() >= was.size() && (was + op.value).starts_with(content);
   }
 
-  Model lower_;
   Model model_;
   Random random_;
   unsigned long done_ = 0;
