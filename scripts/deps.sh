@@ -7,7 +7,7 @@ set -eu
 build="build-essential g++ cmake ninja-build ccache libfmt-dev libutf8proc-dev libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev python3"
 test="mmdebstrap busybox-static golang-go git musl-tools openssh-client curl keyutils qemu-user-static"
 lint="clang-format-14 clang-tidy-19"
-bench="proot runsc mmdebstrap"
+bench="proot runsc mmdebstrap fio"
 
 packages=
 for group in "${@:-build}"; do

@@ -218,6 +218,8 @@ class VolInode final : public vfs::Inode {
   Result<void> PrepareMove(VolInode& moved);
   // A copied-up file that is here by the index only gets the name in the upper tree.
   Result<void> MakeIndexedName(VolInode& inode, const HostPlace& place);
+  // The path of a name in this directory in the upper tree.
+  std::string PathInUpper(std::string_view name) const;
   Result<void> MoveHost(VolInode& source, const HostPlace& from, const HostPlace& to, bool old_lower,
                         VolInode& destination, std::string_view new_name, VolInode* target);
   Result<std::string> MakeGuestWhiteout();

@@ -91,6 +91,8 @@ class Inode : public RefCounted {
 
   // Directories. Names have been checked (length, no '/', not "." or "..").
   virtual Result<Ref<Inode>> Lookup(std::string_view name, const Context& context);  // ENOENT when absent
+  // An absent name is an error of the look-up itself (procfs): making one is ENOENT, before any permission is asked.
+  virtual bool RefusesAbsentNames() const { return false; }
   virtual Result<Ref<Inode>> Create(std::string_view name, const NewInode& spec);    // EEXIST
   // Create() of a regular file and the Open() of it for `flags`, where the file system can do both at once; else `fd`
   // stays empty and the file is to be opened.
