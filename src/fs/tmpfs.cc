@@ -26,10 +26,14 @@ constexpr std::string_view kPrefix = "usl-tmpfs-";
 constexpr const char* kSharedMemory = "/dev/shm";
 constexpr long kBlock = 4096;
 
+// Asked for at each new name; memory that is plugged in later does not count.
 uint64_t HalfOfMemory() {
-  struct sysinfo info;
-  if (::sysinfo(&info) < 0) return uint64_t{1} << 30;
-  return static_cast<uint64_t>(info.totalram) * info.mem_unit / 2;
+  static const uint64_t half = [] {
+    struct sysinfo info;
+    if (::sysinfo(&info) < 0) return uint64_t{1} << 30;
+    return static_cast<uint64_t>(info.totalram) * info.mem_unit / 2;
+  }();
+  return half;
 }
 
 // Removes the directories of kernels that died. Their names tell the process, their locks whether somebody is left.

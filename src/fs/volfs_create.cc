@@ -7,6 +7,8 @@
 namespace usl::fs {
 namespace {
 
+constexpr int kLargeFile = 0100000;  // O_LARGEFILE of the kernel; the C library says 0
+
 uint32_t HostModeFor(uint32_t mode) {
   return S_ISDIR(mode) ? (mode & 01777) | 0700 : (mode & 0777) | 0600;
 }
@@ -42,9 +44,13 @@ Result<bool> VolInode::IsWhiteoutAt(const HostPlace& place) {
   return entry->IsWhiteout();
 }
 
+HostPlace VolInode::PlaceOf(const WantedOpen* opening, const HostPlace& place) {
+  return opening && *opening->fd ? HostPlace{opening->fd->get(), ""} : place;
+}
+
 // Makes one host file for a guest file; `record` says what the host file cannot. ReplaceSymlink and copy-up use it too.
 Result<void> VolInode::MakeHostFile(const HostPlace& place, const vfs::NewInode& spec, AttributeRecord& record,
-                                    bool needs_record) {
+                                    bool needs_record, const WantedOpen* opening, std::optional<struct statx>* status) {
   Layer& upper = *volfs_.upper();
   bool mapped = upper.owners() == Owners::kMapped;
   // The host's own directories get the very mode, without set-id bits.
@@ -55,7 +61,13 @@ Result<void> VolInode::MakeHostFile(const HostPlace& place, const vfs::NewInode&
       if (::mkdirat(place.fd, place.name, host_mode) < 0) return FailErrno();
       break;
     case S_IFREG:
-      if (::mknodat(place.fd, place.name, S_IFREG | host_mode, 0) < 0) return FailErrno();
+      if (opening) {
+        constexpr int kHow = O_CREAT | O_EXCL | O_NONBLOCK | O_CLOEXEC;
+        opening->fd->Reset(::openat(place.fd, place.name, kHow | opening->flags, host_mode));
+        if (!*opening->fd) return FailErrno();
+      } else if (::mknodat(place.fd, place.name, S_IFREG | host_mode, 0) < 0) {
+        return FailErrno();
+      }
       break;
     case S_IFLNK:
       if (!needs_record) {
@@ -88,9 +100,10 @@ Result<void> VolInode::MakeHostFile(const HostPlace& place, const vfs::NewInode&
     }
   }
   if (record.IsDefault() && !upper.store().KeepsUserXattrs()) return {};
-  struct statx status = USL_TRY(Stat(place));
-  upper.store().Created(KeyOf(status));
-  return upper.store().Save(place, KeyOf(status), record);
+  struct statx made = USL_TRY(Stat(PlaceOf(opening, place)));
+  upper.store().Created(KeyOf(made));
+  if (status && record.IsDefault()) *status = made;  // saving a record may change the time
+  return upper.store().Save(place, KeyOf(made), record);
 }
 
 // After a crash the name is there with its owner, or not at all: made complete under a private name first, as a rule.
@@ -120,6 +133,28 @@ Result<void> VolInode::MakeComplete(const HostPlace& place, std::string_view nam
 }
 
 Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewInode& spec) {
+  return CreateChecked(name, spec, nullptr);
+}
+
+Result<Ref<vfs::Inode>> VolInode::CreateOpened(std::string_view name, const vfs::NewInode& spec, int flags,
+                                               UniqueFd* fd) {
+  // Of what an open may say only that which any host file system takes.
+  constexpr int kPlain = O_ACCMODE | O_APPEND | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | kLargeFile;
+  const bool is_plain = (flags & ~kPlain) == 0 && (flags & O_ACCMODE) != O_ACCMODE;
+  // DrvFs and the host view make files in ways of their own.
+  if (!is_plain || volfs_.options_.live || !S_ISREG(spec.mode)) return Create(name, spec);
+  // O_NOFOLLOW is a mark of Vfs's that stays with the descriptor (a name that must be new is not followed anyway).
+  const WantedOpen opening{flags & (O_ACCMODE | O_APPEND | O_NOFOLLOW), fd};
+  auto made = CreateChecked(name, spec, &opening);
+  if (!made || !*fd) return made;
+  auto& inode = static_cast<VolInode&>(**made);
+  if ((flags & O_ACCMODE) != O_RDONLY) volfs_.MayGrow(inode);
+  if (!(flags & O_NONBLOCK)) USL_TRY_VOID(MakeBlocking(fd->get(), flags));
+  return made;
+}
+
+Result<Ref<vfs::Inode>> VolInode::CreateChecked(std::string_view name, const vfs::NewInode& spec,
+                                                const WantedOpen* opening) {
   const Announcement announcement(*this);
   USL_TRY_VOID(CheckChangeable(name));
   uint32_t type = spec.mode & S_IFMT;
@@ -129,12 +164,13 @@ Result<Ref<vfs::Inode>> VolInode::Create(std::string_view name, const vfs::NewIn
   bool is_merged = MayHoldWhiteouts();
   if (is_merged && USL_TRY(volfs_.Find(directory_->stack, name))) return Fail(EEXIST);
   USL_TRY_VOID(volfs_.TakeName(type == S_IFREG));
-  auto made = CreateInUpper(name, spec, is_merged);
+  auto made = CreateInUpper(name, spec, is_merged, opening);
   if (!made) volfs_.GiveName(nullptr);
   return made;
 }
 
-Result<Ref<vfs::Inode>> VolInode::CreateInUpper(std::string_view name, const vfs::NewInode& spec, bool is_merged) {
+Result<Ref<vfs::Inode>> VolInode::CreateInUpper(std::string_view name, const vfs::NewInode& spec, bool is_merged,
+                                                const WantedOpen* opening) {
   uint32_t type = spec.mode & S_IFMT;
   Ref<OpenDirectory> open = USL_TRY(OpenUpper());
   ComponentName component(name);
@@ -158,8 +194,9 @@ Result<Ref<vfs::Inode>> VolInode::CreateInUpper(std::string_view name, const vfs
   if (over_whiteout && type == S_IFDIR) record.flags |= AttributeRecord::kOpaque;
   if (is_stand_in) USL_TRY_VOID(Annotate());
   bool needs_record = is_stand_in || !record.IsDefault();
+  std::optional<struct statx> status;
   if (!needs_record && !over_whiteout) {
-    USL_TRY_VOID(MakeHostFile(place, spec, record, false));
+    USL_TRY_VOID(MakeHostFile(place, spec, record, false, opening, &status));
   } else if (!upper.UsesRecords() || (volfs_.options_.live)) {
     // A directory of the host's own gets no private directory of ours: the name appears before its record.
     USL_TRY_VOID(MakeHostFile(place, spec, record, needs_record));
@@ -185,7 +222,7 @@ Result<Ref<vfs::Inode>> VolInode::CreateInUpper(std::string_view name, const vfs
   ListingChanged();
   FoundName found;
   found.layer = &upper;
-  found.entry.status = USL_TRY(Stat(place));
+  found.entry.status = status ? *status : USL_TRY(Stat(PlaceOf(opening, place)));
   if (needs_record) found.entry.record = std::make_unique<AttributeRecord>(record);
   if (type == S_IFDIR) {
     found.stack.push_back(

@@ -173,6 +173,26 @@ Result<vfs::Attributes> VolInode::GetAttributesOf(int fd) {
   return GetAttributes();
 }
 
+Result<vfs::Attributes> VolInode::GetAttributesFrom(const struct stat& host) {
+  if (volfs_.options_.live || KeyOf(host) != key_ || ((host.st_mode ^ host_mode_) & S_IFMT)) return GetAttributes();
+  const auto time_of = [](const timespec& time) {
+    return statx_timestamp{time.tv_sec, static_cast<uint32_t>(time.tv_nsec), {}};
+  };
+  struct statx status {};
+  status.stx_mask = STATX_BASIC_STATS;
+  status.stx_nlink = static_cast<uint32_t>(host.st_nlink);
+  status.stx_mode = static_cast<uint16_t>(host.st_mode);
+  status.stx_size = static_cast<uint64_t>(host.st_size);
+  status.stx_blocks = static_cast<uint64_t>(host.st_blocks);
+  status.stx_blksize = static_cast<uint32_t>(host.st_blksize);
+  status.stx_rdev_major = major(host.st_rdev);
+  status.stx_rdev_minor = minor(host.st_rdev);
+  status.stx_atime = time_of(host.st_atim);
+  status.stx_mtime = time_of(host.st_mtim);
+  status.stx_ctime = time_of(host.st_ctim);
+  return AttributesFrom(status);
+}
+
 vfs::Attributes VolInode::AttributesFrom(const struct statx& status) const {
   vfs::Attributes attributes;
   attributes.ino = number_;
@@ -236,6 +256,14 @@ Result<UniqueFd> VolInode::OpenNormalising(const HostPlace& place, int flags) {
   return fd;
 }
 
+Result<void> VolInode::MakeBlocking(int fd, int flags) {
+  int settable = flags & (O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME);
+  int set = ::fcntl(fd, F_SETFL, settable);
+  // Of a host file that is not the host user's: the guest may ask for it, the host does not let us (OpenNormalising).
+  if (set < 0 && errno == EPERM && (settable & O_NOATIME)) set = ::fcntl(fd, F_SETFL, settable & ~O_NOATIME);
+  return set < 0 ? FailErrno() : Result<void>{};
+}
+
 Result<UniqueFd> VolInode::OpenFlags(int flags) {
   // What stands behind a directory that is shown empty (the user's home) is not to be given away, nor may it be
   // readable: the guest gets the upper tree's directory.
@@ -265,13 +293,7 @@ Result<UniqueFd> VolInode::OpenFlags(int flags) {
   UniqueFd fd = USL_TRY(OpenNormalising(at.place, (flags & kHostFlags) | O_NONBLOCK));
   USL_TRY_VOID(CheckOpened(fd.get()));
   if (directory_ && IsMergeable()) volfs_.LearnCursorBits(key_.device, fd.get());
-  if (!(flags & O_NONBLOCK)) {
-    int settable = flags & (O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME);
-    int set = ::fcntl(fd.get(), F_SETFL, settable);
-    // Of a host file that is not the host user's: the guest may ask for it, the host does not let us (OpenNormalising).
-    if (set < 0 && errno == EPERM && (settable & O_NOATIME)) set = ::fcntl(fd.get(), F_SETFL, settable & ~O_NOATIME);
-    if (set < 0) return FailErrno();
-  }
+  if (!(flags & O_NONBLOCK)) USL_TRY_VOID(MakeBlocking(fd.get(), flags));
   return fd;
 }
 

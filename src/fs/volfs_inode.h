@@ -31,6 +31,7 @@ class VolInode final : public vfs::Inode {
 
   Result<vfs::Attributes> GetAttributes() override;
   Result<vfs::Attributes> GetAttributesOf(int fd) override;
+  Result<vfs::Attributes> GetAttributesFrom(const struct stat& status) override;
   Result<vfs::Attributes> GetPermissions() override;
   Result<void> SetAttributes(const vfs::AttributeChange& change) override;
   Result<UniqueFd> Open(int flags, const vfs::Context& context) override;
@@ -39,6 +40,10 @@ class VolInode final : public vfs::Inode {
 
   Result<Ref<vfs::Inode>> Lookup(std::string_view name, const vfs::Context& context) override;
   Result<Ref<vfs::Inode>> Create(std::string_view name, const vfs::NewInode& spec) override;
+  Result<Ref<vfs::Inode>> CreateOpened(std::string_view name, const vfs::NewInode& spec, int flags,
+                                       UniqueFd* fd) override;
+  // The host says so; lower layers are asked by Create().
+  bool CreateLooksUp() const override { return !volfs_.options_.live; }
   Result<void> Link(std::string_view name, vfs::Inode& target) override;
   Result<void> Unlink(std::string_view name, vfs::Inode& victim) override;
   Result<void> RemoveDirectory(std::string_view name, vfs::Inode& victim) override;
@@ -167,16 +172,29 @@ class VolInode final : public vfs::Inode {
   Result<void> Truncate(uint64_t size);
   Result<void> Annotate();
   Result<UniqueFd> OpenNormalising(const HostPlace& place, int flags);
+  // Takes away the O_NONBLOCK that the kernel's own opens have; `flags` are the guest's.
+  static Result<void> MakeBlocking(int fd, int flags);
   Result<void> CheckOpened(int fd) const;
 
   // Directory operations in the upper tree.
   Result<void> CheckChangeable(std::string_view name);
   Result<bool> LowerHas(std::string_view name);
+  // A regular file that is wanted open, and what its descriptor is for.
+  struct WantedOpen {
+    int flags;
+    UniqueFd* fd;
+  };
+  // How the file is reached best.
+  static HostPlace PlaceOf(const WantedOpen* opening, const HostPlace& place);
+  // `status`, where given, is filled if the file was looked at; `opening` is done for regular files.
   Result<void> MakeHostFile(const HostPlace& place, const vfs::NewInode& spec, AttributeRecord& record,
-                            bool needs_record);
+                            bool needs_record, const WantedOpen* opening = nullptr,
+                            std::optional<struct statx>* status = nullptr);
+  Result<Ref<vfs::Inode>> CreateChecked(std::string_view name, const vfs::NewInode& spec, const WantedOpen* opening);
   Result<void> MakeComplete(const HostPlace& place, std::string_view name, const vfs::NewInode& spec,
                             AttributeRecord& record, bool over_whiteout);
-  Result<Ref<vfs::Inode>> CreateInUpper(std::string_view name, const vfs::NewInode& spec, bool is_merged);
+  Result<Ref<vfs::Inode>> CreateInUpper(std::string_view name, const vfs::NewInode& spec, bool is_merged,
+                                        const WantedOpen* opening);
   Result<void> LinkInUpper(std::string_view name, VolInode& target);
   Result<bool> IsWhiteoutAt(const HostPlace& place);
   bool MayHoldWhiteouts() const;

@@ -52,8 +52,12 @@ Result<void> VolInode::ReadNative(int fd, uint64_t parent_ino, vfs::DirectorySin
   bool added = false;
   while (true) {
     // The position is that of the guest's open file, so what the sink does not take has to be given back.
-    off_t start = ::lseek(fd, 0, SEEK_CUR);
-    if (start < 0) return FailErrno();
+    off_t start = 0;
+    if (auto known = std::exchange(sink.position, std::nullopt)) {
+      start = static_cast<off_t>(*known);
+    } else if ((start = ::lseek(fd, 0, SEEK_CUR)) < 0) {
+      return FailErrno();
+    }
     long length = ::syscall(SYS_getdents64, fd, buffer, sizeof buffer);
     if (length < 0) return FailErrno();
     if (length == 0) return {};

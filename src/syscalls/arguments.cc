@@ -26,9 +26,9 @@ Result<PathArgument> ReadPath(const SyscallContext& context, int dirfd_index, in
   return PathFrom(context, dirfd_index, USL_TRY(context.PathArg(path_index)));
 }
 
-Result<void> RefusePathOnly(const SyscallContext& context, const UniqueFd& fd) {
-  const int flags = fcntl(fd.get(), F_GETFL);
-  if (flags < 0) return FailErrno();
+Result<void> RefusePathOnly(const SyscallContext& context, const UniqueFd& fd, std::optional<int> known_flags) {
+  const int flags = known_flags ? *known_flags : fcntl(fd.get(), F_GETFL);
+  if (flags < 0) return known_flags ? Fail(EBADF) : FailErrno();
   if (flags & O_PATH) return Fail(EBADF);
   // The marks of a stand-in (HandleTable::OpenPathOnly): nearly no other descriptor has to be asked about.
   const bool may_stand_in = (flags & O_ACCMODE) == O_ACCMODE || (flags & O_DSYNC);
@@ -38,7 +38,7 @@ Result<void> RefusePathOnly(const SyscallContext& context, const UniqueFd& fd) {
 
 Result<Target> TargetByFd(const SyscallContext& context, int guest_fd, bool allow_o_path) {
   auto identified = USL_TRY(context.IdentifyFd(guest_fd));
-  if (!allow_o_path) USL_TRY_VOID(RefusePathOnly(context, identified.fd));
+  if (!allow_o_path) USL_TRY_VOID(RefusePathOnly(context, identified.fd, identified.identity.flags));
   return Target{std::move(identified.identity), std::move(identified.fd)};
 }
 

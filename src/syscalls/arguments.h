@@ -58,7 +58,7 @@ void PublishMissing(const SyscallContext& context, int dirfd_index, std::string_
 // By the descriptor number `guest_fd`. EBADF; also for an O_PATH descriptor, unless `allow_o_path`.
 Result<Target> TargetByFd(const SyscallContext& context, int guest_fd, bool allow_o_path);
 // EBADF for an O_PATH descriptor, of which `fd` is a duplicate: most calls do not take them (open(2)).
-Result<void> RefusePathOnly(const SyscallContext& context, const UniqueFd& fd);
+Result<void> RefusePathOnly(const SyscallContext& context, const UniqueFd& fd, std::optional<int> known_flags = {});
 // By the descriptor number, with AT_FDCWD for the working directory: what an empty path with AT_EMPTY_PATH means.
 Result<Target> TargetByDirfd(const SyscallContext& context, int dirfd);
 

@@ -116,6 +116,7 @@ Result<Reply> ReadEntries(SyscallContext& context, DirentPacker::Layout layout) 
   DirentPacker packer(layout, std::min<size_t>(context.UintArg(2), kMaxDirentBuffer));
   // The cursor is the position of the guest's own description; an unusable buffer must leave it where it was.
   const off_t cursor = lseek(target.fd.get(), 0, SEEK_CUR);
+  if (cursor >= 0) packer.position = static_cast<uint64_t>(cursor);
   USL_TRY_VOID(context.vfs().ReadDirectory(target.file, target.fd.get(), packer));
   if (packer.IsTooSmall()) return Fail(EINVAL);
   const auto written = context.memory().Write(context.AddressArg(1), packer.bytes().data(), packer.bytes().size());

@@ -49,7 +49,9 @@ Result<vfs::Attributes> AttributesOf(const Target& target) {
 
 Result<struct stat> StatTarget(const SyscallContext& context, const Target& target, bool follow) {
   if (target.IsNative()) return StatNative(context, target.fd);
-  const vfs::Attributes attributes = USL_TRY(AttributesOf(target));
+  const bool known = target.fd && target.file.status;
+  const vfs::Attributes attributes =
+      USL_TRY(known ? target.file.inode->GetAttributesFrom(*target.file.status) : AttributesOf(target));
   PublishFile(context, target, follow, attributes);
   return MakeStat(attributes, target.file.inode->file_system().device());
 }

@@ -73,12 +73,14 @@ Result<void> Vfs::Creation::ApplyLists(Inode& inode) const {
 }
 
 Result<Ref<Inode>> Vfs::CreateIn(const Context& context, const Ref<Dentry>& directory, std::string_view name,
-                                 mode_t mode, dev_t device, std::string_view symlink_target) {
+                                 mode_t mode, dev_t device, std::string_view symlink_target, Opening* opening) {
   if (!directory->IsLinked()) return Fail(ENOENT);
   Creation creation = USL_TRY(PrepareCreation(context, *directory->inode(), mode));
   creation.spec.rdev = device;
   creation.spec.symlink_target = symlink_target;
-  auto inode = USL_TRY(directory->inode()->Create(name, creation.spec));
+  Inode& parent = *directory->inode();
+  auto inode = USL_TRY(opening ? parent.CreateOpened(name, creation.spec, opening->flags, &opening->fd)
+                               : parent.Create(name, creation.spec));
   USL_TRY_VOID(creation.ApplyLists(*inode));
   return inode;
 }

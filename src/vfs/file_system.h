@@ -44,6 +44,8 @@ class DirectorySink {
   virtual ~DirectorySink() = default;
   // `next` is the cursor behind this entry (d_off); `type` a DT_* value.
   virtual bool Add(std::string_view name, uint64_t ino, unsigned char type, int64_t next) = 0;
+  // The cursor of the open directory, where the caller has asked for it already. Void once the directory was read.
+  std::optional<uint64_t> position;
 };
 
 class Inode : public RefCounted {
@@ -61,6 +63,8 @@ class Inode : public RefCounted {
   virtual Result<Attributes> GetAttributes() = 0;
   // The same, where the caller has a descriptor that was found to be of this inode: saves looking for the host file.
   virtual Result<Attributes> GetAttributesOf(int) { return GetAttributes(); }
+  // The same from what fstat(2) said of such a descriptor just now; what stat(2) shows is right, the rest may be unset.
+  virtual Result<Attributes> GetAttributesFrom(const struct stat&) { return GetAttributes(); }
   // What permission checks need, and cheaper: mode, uid, gid only (other members may be unset). Called at each step of
   // a path walk, which holds plain pointers meanwhile: must not open a BlockingScope.
   virtual Result<Attributes> GetPermissions() { return GetAttributes(); }
@@ -85,6 +89,14 @@ class Inode : public RefCounted {
   // Directories. Names have been checked (length, no '/', not "." or "..").
   virtual Result<Ref<Inode>> Lookup(std::string_view name, const Context& context);  // ENOENT when absent
   virtual Result<Ref<Inode>> Create(std::string_view name, const NewInode& spec);    // EEXIST
+  // Create() of a regular file and the Open() of it for `flags`, where the file system can do both at once; else `fd`
+  // stays empty and the file is to be opened.
+  virtual Result<Ref<Inode>> CreateOpened(std::string_view name, const NewInode& spec, int /*flags*/, UniqueFd* /*fd*/) {
+    return Create(name, spec);
+  }
+  // Whether Create() finds out by itself, at no cost, that a name is taken, and says EEXIST: then nobody has to look
+  // the name up before.
+  virtual bool CreateLooksUp() const { return false; }
   virtual Result<void> Link(std::string_view name, Inode& target);
   virtual Result<void> Unlink(std::string_view name, Inode& victim);
   virtual Result<void> RemoveDirectory(std::string_view name, Inode& victim);  // ENOTEMPTY

@@ -137,6 +137,10 @@ Result<OpenedFile> Vfs::OpenLast(const Context& context, PathWalker& walker, int
   const bool creates = flags & O_CREAT;
   const bool exclusive = creates && (flags & O_EXCL);
   if (creates) walker.RefuseTrailingSlash();
+  if (creates && MayCreateUnseen(walker)) {
+    // Most of what is opened so is new. Whatever fails is found out again below, in Linux's order.
+    if (auto opened = CreateUnseen(context, walker.parent(), walker.last(), flags, mode)) return opened;
+  }
   USL_TRY_VOID(walker.WalkLast(!(flags & O_NOFOLLOW) && !exclusive, creates));
   Path path = walker.path();
   bool created = false;
@@ -144,8 +148,13 @@ Result<OpenedFile> Vfs::OpenLast(const Context& context, PathWalker& walker, int
     const Path& parent = walker.parent();
     USL_TRY_VOID(CheckWritable(parent.mount.get()));
     USL_TRY_VOID(CheckInodePermission(context.credentials, *parent.inode(), kMayWrite | kMayExec));
-    auto inode = CreateIn(context, parent.dentry, walker.last(), S_IFREG | mode, 0, {});
+    Opening opening{ObjectFlags(parent, S_IFREG, flags & ~O_TRUNC), UniqueFd()};
+    auto inode = CreateIn(context, parent.dentry, walker.last(), S_IFREG | mode, 0, {}, &opening);
     created = inode.has_value();
+    if (inode && opening.fd) {
+      path = Path{parent.mount, dentries_.Insert(parent.dentry, walker.last(), std::move(*inode))};
+      return OpenedFile{std::move(opening.fd), std::move(path)};
+    }
     if (inode) {
       path = Path{parent.mount, dentries_.Insert(parent.dentry, walker.last(), std::move(*inode))};
     } else {
@@ -163,6 +172,25 @@ Result<OpenedFile> Vfs::OpenLast(const Context& context, PathWalker& walker, int
     }
   }
   return OpenFound(context, path, flags, created, walker.TakeReopen());
+}
+
+// Whether a name that nobody has looked up yet can be made without doing so.
+bool Vfs::MayCreateUnseen(const PathWalker& walker) {
+  if (walker.last_type() != PathWalker::Last::kNormal || walker.has_trailing_slash()) return false;
+  const Path& parent = walker.parent();
+  return parent.inode() && parent.inode()->CreateLooksUp() && walker.last().size() <= NAME_MAX &&
+         !dentries_.FindRaw(*parent.dentry, walker.last());
+}
+
+Result<OpenedFile> Vfs::CreateUnseen(const Context& context, const Path& parent, std::string_view name, int flags,
+                                     mode_t mode) {
+  USL_TRY_VOID(CheckWritable(parent.mount.get()));
+  USL_TRY_VOID(CheckInodePermission(context.credentials, *parent.inode(), kMayWrite | kMayExec));
+  Opening opening{ObjectFlags(parent, S_IFREG, flags & ~O_TRUNC), UniqueFd()};
+  auto inode = USL_TRY(CreateIn(context, parent.dentry, name, S_IFREG | mode, 0, {}, &opening));
+  Path path{parent.mount, dentries_.Insert(parent.dentry, name, std::move(inode))};
+  if (!opening.fd) return OpenFound(context, path, flags, true, UniqueFd());
+  return OpenedFile{std::move(opening.fd), std::move(path)};
 }
 
 Result<OpenedFile> Vfs::OpenUnnamed(const Context& context, PathWalker& walker, int flags, mode_t mode) {
@@ -250,15 +278,20 @@ Result<UniqueFd> Vfs::OpenObject(const Context& context, const Path& path, int f
     }
     default: break;
   }
+  return inode.Open(ObjectFlags(path, inode.type(), flags), context);
+}
+
+// What the file system is told to open a file with that is at, or directly in, `place`.
+int Vfs::ObjectFlags(const Path& place, uint32_t type, int flags) {
   // The mark for Identify, which cannot know the mount: a bit that open(2) leaves in the flags of an open file, that
   // fcntl(2) does not change and that does nothing there.
-  const unsigned restrictions = inode.IsRegular() ? path.mount->flags() & kRestrictions : 0;
+  const unsigned restrictions = type == S_IFREG ? place.mount->flags() & kRestrictions : 0;
   bool is_marked = false;
   if (restrictions) {
-    const auto seen_by = MountFor(path.mount->file_system(), path.mount->name_space(), *path.dentry);
+    const auto seen_by = MountFor(place.mount->file_system(), place.mount->name_space(), *place.dentry);
     is_marked = restrictions & ~seen_by->flags();
   }
-  return inode.Open(object_flags | AccessTimeFlag(*path.mount) | (is_marked ? O_NOFOLLOW : 0), context);
+  return (flags & ~kVfsFlags) | AccessTimeFlag(*place.mount) | (is_marked ? O_NOFOLLOW : 0);
 }
 
 }  // namespace usl::vfs

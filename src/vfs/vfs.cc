@@ -28,9 +28,8 @@ std::string ReadHostLink(int fd) {
   return length < 0 ? std::string() : std::string(target.data(), static_cast<size_t>(length));
 }
 
-// Vfs::OpenObject left the mark.
-bool IsOpenedRestricted(int fd) {
-  const int flags = ::fcntl(fd, F_GETFL);
+// Vfs::OpenObject left the mark in what F_GETFL says.
+bool IsOpenedRestricted(int flags) {
   return flags >= 0 && (flags & O_NOFOLLOW) && !(flags & O_PATH);
 }
 
@@ -163,7 +162,11 @@ Result<void> Vfs::ReadDirectory(const FileIdentity& file, int fd, DirectorySink&
   const Ref<Dentry>& parent = file.path.dentry->parent();
   const Attributes attributes = USL_TRY((parent ? *parent->inode() : inode).GetPermissions());  // for its number
   struct stat status;
-  if (::fstat(fd, &status) != 0) return FailErrno();
+  if (file.status) {
+    status = *file.status;
+  } else if (::fstat(fd, &status) != 0) {
+    return FailErrno();
+  }
   if (handles_->Find(fd, status)) {
     // The descriptor only stands for the directory. One with a host directory of its own is read through that, from
     // the cursor that the descriptor keeps.
@@ -186,7 +189,7 @@ Result<void> Vfs::ReadDirectory(const FileIdentity& file, int fd, DirectorySink&
 FileIdentity Vfs::Identify(int fd, const MountNamespace* mounts) {
   struct stat status;
   if (::fstat(fd, &status) != 0) return {};
-  if (const Path* handle = handles_->Find(fd, status)) return {*handle, handle->dentry->inode()};
+  if (const Path* handle = handles_->Find(fd, status)) return {*handle, handle->dentry->inode(), status};
   Ref<Inode> inode;
   if (S_ISFIFO(status.st_mode)) inode = fifos_->FindByHostFile(status);
   // Who has it cached is asked first: the others look its path up on the host.
@@ -201,14 +204,18 @@ FileIdentity Vfs::Identify(int fd, const MountNamespace* mounts) {
     if (of_device != by_host_device_.end()) ask(of_device->second, cached);
     ask(for_any_device_, cached);
   }
-  if (!inode) return {};
+  if (!inode) return {.path = {}, .inode = nullptr, .status = status};
   FileSystem& file_system = inode->file_system();
   const Ref<Dentry> dentry = FindDentry(fd, inode);
-  if (inode->IsDirectory()) return {Path{HomeMount(file_system), dentry}, inode};
-  if (inode->IsRegular() && IsOpenedRestricted(fd)) {
-    return {Path{RestrictedMount(file_system, mounts, *dentry), dentry}, inode};
+  if (inode->IsDirectory()) return {Path{HomeMount(file_system), dentry}, inode, status};
+  std::optional<int> flags;
+  if (inode->IsRegular()) {
+    flags = ::fcntl(fd, F_GETFL);
+    if (IsOpenedRestricted(*flags)) {
+      return {Path{RestrictedMount(file_system, mounts, *dentry), dentry}, inode, status, flags};
+    }
   }
-  return {Path{MountFor(file_system, mounts, *dentry), dentry}, inode};
+  return {Path{MountFor(file_system, mounts, *dentry), dentry}, inode, status, flags};
 }
 
 // The first mount that showed the whole file system: directories that were opened through it are donated as they are.

@@ -71,6 +71,9 @@ struct Protection {
 struct FileIdentity {
   Path path;         // mount and dentry (which may be unlinked); both set when inode is
   Ref<Inode> inode;  // null for native objects: pipes, sockets, memfds of the guest, epoll...
+  // What the host said of the fd, so that nobody asks it twice.
+  std::optional<struct stat> status{};  // fstat(2)
+  std::optional<int> flags{};           // F_GETFL
 };
 
 enum class XattrOp { kGet, kSet, kRemove, kList };
@@ -189,17 +192,27 @@ class Vfs {
   struct Creation;  // what a new inode gets (create.cc)
   Vfs();
 
+  // A new file that is wanted open at once: for these flags, by this descriptor if the file system could do it.
+  struct Opening {
+    int flags;
+    UniqueFd fd;
+  };
+
   // open.cc
   Result<OpenedFile> OpenLast(const Context& context, PathWalker& walker, int flags, mode_t mode);
   Result<OpenedFile> OpenUnnamed(const Context& context, PathWalker& walker, int flags, mode_t mode);
   Result<OpenedFile> OpenFound(const Context& context, const Path& path, int flags, bool created, UniqueFd reopen);
   Result<UniqueFd> OpenObject(const Context& context, const Path& path, int flags, UniqueFd reopen);
+  int ObjectFlags(const Path& place, uint32_t type, int flags);
+  bool MayCreateUnseen(const PathWalker& walker);
+  Result<OpenedFile> CreateUnseen(const Context& context, const Path& parent, std::string_view name, int flags,
+                                  mode_t mode);
   Result<void> DropPrivileges(const Context& context, Inode& inode);
   Result<void> CheckNotRunning(Inode& inode);
   // create.cc
   Result<Creation> PrepareCreation(const Context& context, Inode& directory, mode_t mode);
   Result<Ref<Inode>> CreateIn(const Context& context, const Ref<Dentry>& directory, std::string_view name, mode_t mode,
-                              dev_t device, std::string_view symlink_target);
+                              dev_t device, std::string_view symlink_target, Opening* opening = nullptr);
   Result<Path> CreateAt(const Context& context, const Location& location, mode_t mode, dev_t device,
                         std::string_view symlink_target);
   Result<void> LinkTo(const Context& context, const Path& source, const Location& new_location);
