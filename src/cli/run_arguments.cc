@@ -49,6 +49,17 @@ std::string CheckRunArguments(RunArguments& arguments) {
   for (const std::string& text : options.publish) {
     if (!manager::CheckPublish(text, options.network, &why)) return why;
   }
+  if (!options.network && !(arguments.allow_out.empty() && arguments.allow_in.empty())) {
+    return "--allow-out and --allow-in make no sense with --network none, which allows nothing";
+  }
+  for (const std::string& text : arguments.allow_out) {
+    if (!manager::ParseAllow(text, &options.allow_out, &why)) return "--allow-out: " + why;
+  }
+  for (const std::string& text : arguments.allow_in) {
+    if (!manager::ParseAllow(text, &options.allow_in, &why)) return "--allow-in: " + why;
+  }
+  options.restrict_out = !arguments.allow_out.empty();
+  options.restrict_in = !arguments.allow_in.empty();
   return {};
 }
 
@@ -95,11 +106,22 @@ void AddRunOptions(CLI::App& app, RunArguments& arguments) {
   app.add_option("-p,--publish", options.publish, "Make the guest's port GUEST the host's port HOST")
       ->type_name("[ADDRESS:]HOST:GUEST[/udp]")
       ->allow_extra_args(false);
+  app.add_option("--allow-out", arguments.allow_out,
+                 "Let the guest reach these addresses and ports, and no others; may be repeated")
+      ->type_name("RULE")
+      ->allow_extra_args(false);
+  app.add_option("--allow-in", arguments.allow_in,
+                 "Let the guest listen on these addresses and ports, and on no others but published ones; may be "
+                 "repeated")
+      ->type_name("RULE")
+      ->allow_extra_args(false);
   app.footer(
       "Behind the options stands the command with its arguments, after -- where it starts with a dash.\n"
       "Without one it is the user's shell as a login shell.\n"
       "OPTIONS of -v and --bind, with commas: ro, noatime, noexec, uid=, gid=, umask=, fmask=, dmask=, metadata,\n"
-      "case=off|dir|force, modes=host|wsl. HOST may be a path with a drive of Wine (C:, D:\\Music).");
+      "case=off|dir|force, modes=host|wsl. HOST may be a path with a drive of Wine (C:, D:\\Music).\n"
+      "RULE is WHERE[:PORT[-PORT][,...]][/tcp|/udp]; WHERE is an address, a network (10.0.0.0/8), an IPv6 one in\n"
+      "brackets where ports follow ([2001:db8::/32]:443), or any, loopback, private, dns or none.");
 }
 
 int RunChecked(RunArguments arguments, const std::vector<std::string>& command,

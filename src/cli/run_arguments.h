@@ -18,6 +18,7 @@ struct RunArguments {
   std::vector<std::string> binds;
   std::vector<std::string> shares;
   std::string network = "host";
+  std::vector<std::string> allow_out, allow_in;
 };
 
 void AddRunOptions(CLI::App& app, RunArguments& arguments);

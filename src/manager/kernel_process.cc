@@ -112,6 +112,9 @@ class KernelProcess {
     for (const std::string& port : options_.publish) {
       if (!net::NetService::Of(*kernel_).ports().Publish(port)) GiveUp(format("cannot publish \"{}\"", port));
     }
+    net::NetworkPolicy& policy = net::NetService::Of(*kernel_).policy();
+    if (options_.restrict_out) policy.AllowOutgoing(options_.allow_out);
+    if (options_.restrict_in) policy.AllowListening(options_.allow_in);
     std::string why;
     const TreeInputs inputs{.options = options_,
                             .upper = inputs_.changes ? inputs_.changes->UpperPath() : "",
@@ -127,7 +130,10 @@ class KernelProcess {
   bool UseLandlock() const { return inputs_.runtime->loader_is_file(); }
 
   platform::FilterOptions Filter(bool trace) const {
-    return {.pico_base = pico_->base(), .trace_all = trace, .network_none = !options_.network};
+    return {.pico_base = pico_->base(),
+            .trace_all = trace,
+            .network_none = !options_.network,
+            .network_listed = options_.restrict_out || options_.restrict_in};
   }
 
   void StartTrace() {

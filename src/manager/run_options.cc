@@ -8,6 +8,8 @@
 #include <charconv>
 #include <climits>
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 #include <string_view>
 
 #include "base/format.h"
@@ -72,6 +74,20 @@ constexpr FlagName kFlagNames[] = {
     {"noexec", MS_NOEXEC, true},        {"exec", MS_NOEXEC, false},      {"nosymfollow", MS_NOSYMFOLLOW, true},
     {"nosuid", MS_NOSUID, true},        {"nodev", MS_NODEV, true},
 };
+
+// The addresses behind `nameserver` in the host's /etc/resolv.conf, without zones.
+std::vector<std::string> HostNameServers() {
+  std::vector<std::string> servers;
+  std::ifstream file("/etc/resolv.conf");
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string keyword, server;
+    if (!(words >> keyword >> server) || keyword != "nameserver") continue;
+    server = server.substr(0, server.find('%'));
+    if (net::ParseAddressRules(server)) servers.push_back(server);
+  }
+  return servers;
+}
 
 bool ApplyOption(std::string_view option, Volume* volume) {
   if (option == "ro" || option == "rw") {
@@ -139,6 +155,32 @@ bool CheckPublish(const std::string& text, bool network, std::string* why) {
     *why = format("\"{}\" is not PORT or HOST:GUEST with ports from 1 to 65535", text);
     return false;
   }
+  return true;
+}
+
+bool ParseAllow(const std::string& text, std::vector<net::AddressRule>* rules, std::string* why) {
+  if (text == "dns") {
+    const std::vector<std::string> servers = HostNameServers();
+    if (servers.empty()) {
+      *why = "the host names no name server in /etc/resolv.conf that \"dns\" could stand for: give its address";
+      return false;
+    }
+    for (const std::string& server : servers) {
+      const auto parsed =
+          net::ParseAddressRules(server.find(':') == server.npos ? server + ":53" : "[" + server + "]:53");
+      if (parsed) rules->insert(rules->end(), parsed->begin(), parsed->end());
+    }
+    return true;
+  }
+  const auto parsed = net::ParseAddressRules(text);
+  if (!parsed) {
+    *why = format(
+        "\"{}\" is no rule for addresses: use ADDRESS[/BITS][:PORT[-PORT]], [V6ADDRESS[/BITS]]:PORT, or any, "
+        "loopback, private, dns or none in place of the address (host names are not looked up)",
+        text);
+    return false;
+  }
+  rules->insert(rules->end(), parsed->begin(), parsed->end());
   return true;
 }
 

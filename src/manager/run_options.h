@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fs/drvfs.h"
+#include "net/policy.h"
 
 namespace usl::manager {
 
@@ -36,8 +37,10 @@ struct RunOptions {
   std::vector<Share> shares;
   std::vector<std::string> publish;  // checked by CheckPublish
   bool network = true;
-  bool here = false;      // bind the current directory at the same path and start there
-  bool terminal = false;  // a pty even where standard input or output is none
+  std::vector<net::AddressRule> allow_out, allow_in;
+  bool restrict_out = false, restrict_in = false;  // to those
+  bool here = false;                               // bind the current directory at the same path and start there
+  bool terminal = false;                           // a pty even where standard input or output is none
   bool trace = false;
   std::string trace_file;            // of `usl trace`; empty = standard error
   std::vector<std::string> command;  // empty = the user's shell as a login shell
@@ -52,6 +55,10 @@ bool ParseShare(const std::string& text, Share* share, std::string* why);
 
 // Checks [ADDRESS:]HOST:GUEST[/tcp|/udp] or PORT.
 bool CheckPublish(const std::string& text, bool network, std::string* why);
+
+// --allow-out and --allow-in RULE: what net::ParseAddressRules takes, and "dns[/tcp|/udp]" in front of everything: the
+// host's name servers (/etc/resolv.conf), port 53. Adds to `rules`; on failure returns false and a line in `why`.
+bool ParseAllow(const std::string& text, std::vector<net::AddressRule>* rules, std::string* why);
 
 // Names of instances and kept views: 1 to 64 of letters, digits, '.', '_', '-', not starting with a dot or dash.
 bool IsValidName(const std::string& name);

@@ -69,7 +69,7 @@ class Supervisor {
     if (poll(fds, kCount, -1) < 0) return;
     if (fds[kStatus].revents) OnStatus();
     if (fds[kMaster].revents && !relay_->OnMaster(fds[kMaster].revents)) master_ended_ = true;
-    if (fds[kInput].revents && !relay_->OnInput(fds[kInput].revents)) Forward(SIGHUP);  // the terminal vanished
+    if (fds[kInput].revents && !relay_->OnInput(fds[kInput].revents)) relay_->HangUp();
     if (fds[kControl].revents) OnControl();
     if (fds[kSignals].revents) OnSignals();
   }
@@ -113,6 +113,15 @@ class Supervisor {
         case SIGCONT:
           if (raw_) raw_->Apply();
           if (relay_) relay_->CopyWindowSize();
+          break;
+        case SIGHUP:
+          // The signal alone would leave the session a terminal that nobody reads; a shell that is about to wait for
+          // input may even take the signal and go on waiting.
+          if (started_ && relay_ && relay_->IsHungUp()) {
+            relay_->HangUp();
+          } else {
+            Forward(SIGHUP);
+          }
           break;
         default:
           Forward(signal);

@@ -72,7 +72,7 @@ void RawTerminal::Restore() {
 }
 
 PtyRelay::PtyRelay(UniqueFd master, int input, int output)
-    : master_(std::move(master)), input_(input), output_(output) {}
+    : master_(std::move(master)), input_(input), output_(output), input_is_terminal_(isatty(input) != 0) {}
 
 short PtyRelay::MasterEvents() const {
   if (!master_) return 0;
@@ -91,7 +91,11 @@ bool PtyRelay::OnMaster(short events) {
   if (!(events & (POLLIN | POLLHUP | POLLERR))) return true;
   char buffer[kChunk];
   const ssize_t size = read(master_.get(), buffer, sizeof buffer);
-  if (size > 0) return WriteAll(output_, buffer, static_cast<size_t>(size));
+  if (size > 0) {
+    if (WriteAll(output_, buffer, static_cast<size_t>(size))) return true;
+    HangUp();
+    return false;
+  }
   // EIO: the last slave is closed. It may be opened again, by a session that is still starting.
   return size < 0 && (errno == EAGAIN || errno == EINTR);
 }
@@ -103,18 +107,24 @@ bool PtyRelay::OnInput(short events) {
   if (size < 0 && (errno == EINTR || errno == EAGAIN)) return true;
   if (size <= 0) {
     input_ended_ = true;
+    if (input_is_terminal_) return false;
     // A file or pipe ended: the guest's reader sees the end as if Ctrl-D was typed.
-    if (size == 0) to_guest_.push_back(kEndOfFile);
-    return size == 0 && !isatty(input_);
+    to_guest_.push_back(kEndOfFile);
+    return true;
   }
   to_guest_.append(buffer, static_cast<size_t>(size));
   return OnMaster(POLLOUT);
 }
 
+bool PtyRelay::IsHungUp() const {
+  pollfd input{input_, 0, 0};
+  return input_is_terminal_ && poll(&input, 1, 0) > 0 && (input.revents & POLLHUP);
+}
+
 void PtyRelay::Drain() {
   char buffer[kChunk];
   ssize_t size;
-  while ((size = read(master_.get(), buffer, sizeof buffer)) > 0) {
+  while (master_ && (size = read(master_.get(), buffer, sizeof buffer)) > 0) {
     if (!WriteAll(output_, buffer, static_cast<size_t>(size))) return;
   }
 }

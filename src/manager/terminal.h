@@ -47,9 +47,14 @@ class PtyRelay {
   // What to poll the master and the input for now (POLLIN, POLLOUT; 0 = nothing).
   short MasterEvents() const;
   short InputEvents() const;
-  // Called with what poll(2) returned. False: that side has ended.
+  // Called with what poll(2) returned. False: that side has ended; of the input, that the user's terminal is gone.
   bool OnMaster(short events);
   bool OnInput(short events);
+  // Whether the input is a terminal that was hung up: its window was closed, its line dropped.
+  bool IsHungUp() const;
+  // Hangs the pty up: the host's kernel signals its session, and its readers and writers see the end. What the guest
+  // wrote and nobody has read is dropped, as there is nobody to show it to.
+  void HangUp() { master_.Reset(); }
   // Reads what is left after the last slave was closed.
   void Drain();
   // Takes over the user's window size.
@@ -59,6 +64,7 @@ class PtyRelay {
   UniqueFd master_;
   int input_;
   int output_;
+  bool input_is_terminal_;  // a terminal that was hung up is none for isatty(3)
   std::string to_guest_;
   bool input_ended_ = false;
 };

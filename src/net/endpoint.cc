@@ -1,5 +1,6 @@
 #include "net/endpoint.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <netinet/in.h>
@@ -80,7 +81,7 @@ Result<Reply> ConnectUnix(SyscallContext& context, NetService& service, UniqueFd
 
 Result<Reply> ConnectInet(SyscallContext& context, NetService& service, UniqueFd fd, const SocketFacts& facts,
                           SocketAddress address) {
-  USL_TRY_VOID(PrepareOutgoing(service, facts.domain, facts.type, address));
+  USL_TRY_VOID(PrepareOutgoing(service, fd.get(), facts, address));
   if (facts.type == SOCK_DGRAM) {
     if (connect(fd.get(), address.raw(), address.length) < 0) return FailErrno();
     return 0;
@@ -126,6 +127,49 @@ Result<Reply> BindUnix(SyscallContext& context, NetService& service, int fd, con
   return 0;
 }
 
+// A published port is allowed by that. A port that the host chooses (0) is looked at when the socket listens; a
+// datagram socket gets such a one by sending, too.
+Result<void> CheckBind(NetService& service, int fd, const SocketFacts& facts, const SocketAddress& address,
+                       uint16_t guest_port) {
+  if (!service.policy().restricts_listening()) return {};
+  const Transport transport = TransportOf(fd, facts.type);
+  if (guest_port == 0 || transport == Transport::kIcmp) return {};
+  if (service.ports().Published(facts.type, guest_port)) return {};
+  return service.policy().CheckListening(address, transport);
+}
+
+// Refused is what listen(2) would make reachable; a socket without a name would get one.
+Result<void> CheckListen(NetService& service, int fd, const SocketFacts& facts) {
+  if (facts.domain == AF_UNIX || !service.policy().restricts_listening()) return {};
+  SocketAddress address;
+  address.length = kMaxAddress;
+  if (getsockname(fd, address.raw(), &address.length) < 0) return FailErrno();
+  service.ports().ToGuest(facts.type, address);
+  const auto endpoint = ParseInet(address);
+  if (endpoint && endpoint->port != 0 && service.ports().Published(facts.type, endpoint->port)) return {};
+  return service.policy().CheckListening(address, TransportOf(fd, facts.type));
+}
+
+// "Any address" as a destination is the socket's own, or loopback: as that it is checked, and used.
+void NameOwnAddress(int fd, SocketAddress& address, bool is_ipv4) {
+  SocketAddress local;
+  local.length = kMaxAddress;
+  const bool known = getsockname(fd, local.raw(), &local.length) == 0;
+  const auto own = known ? ParseInet(local) : std::nullopt;
+  if (is_ipv4) {
+    const in_addr_t loopback = htonl(INADDR_LOOPBACK);
+    const void* chosen =
+        own && !own->is_ipv6 && !own->IsAny() ? static_cast<const void*>(own->address.data()) : &loopback;
+    memcpy(address.bytes.data() + offsetof(sockaddr_in, sin_addr), chosen, sizeof loopback);
+    return;
+  }
+  // tcp_v6_connect: a socket that is bound to an IPv4 address means that family's.
+  const bool mapped = (own && !own->is_ipv6) || !ParseInet(address)->is_ipv6;
+  in6_addr loopback = IN6ADDR_LOOPBACK_INIT;
+  if (mapped) loopback = {{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1}}};
+  memcpy(address.bytes.data() + offsetof(sockaddr_in6, sin6_addr), &loopback, sizeof loopback);
+}
+
 Result<Reply> BindInet(SyscallContext& context, NetService& service, int fd, const SocketFacts& facts,
                        SocketAddress address) {
   // bind(2) takes AF_UNSPEC for any IPv4 address (a bug that is kept for compatibility).
@@ -134,9 +178,9 @@ Result<Reply> BindInet(SyscallContext& context, NetService& service, int fd, con
     const sa_family_t family = AF_INET;
     memcpy(checked.bytes.data(), &family, sizeof family);
   }
-  USL_TRY_VOID(service.policy().CheckListening(checked));
   auto endpoint = ParseInet(checked);
   const uint16_t port = endpoint ? endpoint->port : 0;
+  USL_TRY_VOID(CheckBind(service, fd, facts, checked, port));
   const bool privileged = port != 0 && port < 1024;
   if (privileged && !context.credentials().Has(CAP_NET_BIND_SERVICE)) return Fail(EACCES);
   if (auto published = service.ports().Published(facts.type, port); endpoint && published) {
@@ -211,18 +255,28 @@ Result<void> NameBeforeUse(UnixNames& names, int fd) {
   return names.SetAutomaticName(*socket);
 }
 
-Result<void> PrepareOutgoing(NetService& service, int domain, int type, SocketAddress& address) {
+Result<void> PrepareOutgoing(NetService& service, int fd, const SocketFacts& facts, SocketAddress& address) {
   // An IPv4 datagram socket takes AF_UNSPEC for AF_INET when it sends; connect(2) dissolves an association by it, where
   // the address does not matter.
   SocketAddress checked = address;
-  if (domain == AF_INET && address.family() == AF_UNSPEC && address.length >= sizeof(sockaddr_in)) {
+  const bool is_unspecified =
+      facts.domain == AF_INET && address.family() == AF_UNSPEC && address.length >= sizeof(sockaddr_in);
+  if (is_unspecified) {
     const sa_family_t family = AF_INET;
     memcpy(checked.bytes.data(), &family, sizeof family);
-    auto endpoint = ParseInet(checked);
-    if (endpoint->IsAny() && endpoint->port == 0) return {};
   }
-  USL_TRY_VOID(service.policy().CheckOutgoing(checked));
-  service.ports().ToHost(type, address);
+  const auto endpoint = ParseInet(checked);
+  if (is_unspecified && endpoint->IsAny() && endpoint->port == 0) return {};
+  if (service.policy().restricts_outgoing()) {
+    if (endpoint && endpoint->IsAny()) {
+      const bool is_ipv4 = checked.family() == AF_INET;
+      NameOwnAddress(fd, checked, is_ipv4);
+      const size_t at = is_ipv4 ? offsetof(sockaddr_in, sin_addr) : offsetof(sockaddr_in6, sin6_addr);
+      memcpy(address.bytes.data() + at, checked.bytes.data() + at, is_ipv4 ? sizeof(in_addr) : sizeof(in6_addr));
+    }
+    USL_TRY_VOID(service.policy().CheckOutgoing(checked, TransportOf(fd, facts.type)));
+  }
+  service.ports().ToHost(facts.type, address);
   return {};
 }
 
@@ -244,12 +298,7 @@ Result<Reply> Listen(SyscallContext& context) {
   const SocketFacts facts = USL_TRY(FactsOf(fd.get()));
   NetService& service = NetService::Of(context.kernel());
   if (service.netlink().Find(facts)) return Fail(EOPNOTSUPP);
-  if (facts.domain != AF_UNIX && service.policy().restricts_listening()) {
-    SocketAddress address;
-    address.length = kMaxAddress;
-    if (getsockname(fd.get(), address.raw(), &address.length) < 0) return FailErrno();
-    USL_TRY_VOID(service.policy().CheckListening(address));
-  }
+  USL_TRY_VOID(CheckListen(service, fd.get(), facts));
   UnixNames* names = facts.domain == AF_UNIX ? USL_TRY(service.names()) : nullptr;
   NamedSocket* socket = names ? names->Local(fd.get()) : nullptr;
   // A name of which the guest knows nothing is none: EINVAL, as for an unbound socket.

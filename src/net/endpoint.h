@@ -33,8 +33,8 @@ std::string GuestUnixAddress(const UnixNames& names, const void* native, socklen
 // Linux names a socket that takes credentials when it connects or sends.
 Result<void> NameBeforeUse(UnixNames& names, int fd);
 
-// An inet address as the guest gave it, made what the host is to act on: policy, published ports. `domain` and `type`
-// are the socket's. EACCES.
-Result<void> PrepareOutgoing(NetService& service, int domain, int type, SocketAddress& address);
+// An inet address as the guest gave it, made what the host is to act on: policy, published ports. "Any
+// address" becomes the one that it stands for where the policy looks at addresses. EPERM.
+Result<void> PrepareOutgoing(NetService& service, int fd, const SocketFacts& facts, SocketAddress& address);
 
 }  // namespace usl::net

@@ -55,7 +55,7 @@ Result<std::unique_ptr<SendOperation>> SendOperation::Prepare(const SyscallConte
   if (facts.domain == AF_UNIX) {
     USL_TRY_VOID(operation->PrepareUnix(context, fd, facts, name, control));
   } else {
-    USL_TRY_VOID(operation->PrepareInet(context, facts, name, control));
+    USL_TRY_VOID(operation->PrepareInet(context, fd, facts, name, control));
   }
   if (operation->stream_) return operation;
   // A datagram goes whole; what can never fit is refused before it is copied.
@@ -66,9 +66,9 @@ Result<std::unique_ptr<SendOperation>> SendOperation::Prepare(const SyscallConte
   return operation;
 }
 
-Result<void> SendOperation::PrepareInet(const SyscallContext& context, const SocketFacts& facts, SocketAddress name,
-                                        std::string_view control) {
-  if (name.length > 0) USL_TRY_VOID(PrepareOutgoing(NetService::Of(context.kernel()), facts.domain, facts.type, name));
+Result<void> SendOperation::PrepareInet(const SyscallContext& context, int fd, const SocketFacts& facts,
+                                        SocketAddress name, std::string_view control) {
+  if (name.length > 0) USL_TRY_VOID(PrepareOutgoing(NetService::Of(context.kernel()), fd, facts, name));
   name_ = name;
   std::vector<ControlItem> items = USL_TRY(ParseControl(control));
   items = USL_TRY(CheckInetControl(std::move(items)));

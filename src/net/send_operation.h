@@ -31,7 +31,7 @@ class SendOperation {
       : caller_(context), source_(std::move(iovecs)) {}
   Result<void> PrepareUnix(const kernel::SyscallContext& context, int fd, const SocketFacts& facts,
                            const SocketAddress& name, std::string_view control);
-  Result<void> PrepareInet(const kernel::SyscallContext& context, const SocketFacts& facts, SocketAddress name,
+  Result<void> PrepareInet(const kernel::SyscallContext& context, int fd, const SocketFacts& facts, SocketAddress name,
                            std::string_view control);
   Result<void> AddRights(const kernel::SyscallContext& context, const std::vector<int>& rights);
   Result<void> AddToken(const kernel::SyscallContext& context, const std::optional<ucred>& given);

@@ -8,7 +8,6 @@
 
 #include <cstring>
 
-#include "net/policy.h"
 #include "net/port_map.h"
 
 namespace usl::net {
@@ -121,29 +120,6 @@ TEST(InetEndpointTest, Parses) {
   SocketAddress cut = Inet("127.0.0.1", 80);
   cut.length = 8;
   EXPECT_FALSE(ParseInet(cut));
-}
-
-TEST(NetworkPolicyTest, RulesAllowWhatTheyName) {
-  NetworkPolicy policy;
-  EXPECT_TRUE(policy.CheckOutgoing(Inet("192.0.2.1", 80)));
-  policy.AllowOutgoing(*ParseAddressRule("192.0.2.0/24:80-443"));
-  policy.AllowOutgoing(*ParseAddressRule("[2001:db8::/32]:53"));
-  policy.AllowOutgoing(*ParseAddressRule("*:22"));
-  EXPECT_TRUE(policy.CheckOutgoing(Inet("192.0.2.1", 80)));
-  EXPECT_TRUE(policy.CheckOutgoing(Inet6("::ffff:192.0.2.1", 443)));
-  EXPECT_EQ(policy.CheckOutgoing(Inet("192.0.2.1", 444)).error(), Error(EACCES));
-  EXPECT_EQ(policy.CheckOutgoing(Inet("192.0.3.1", 80)).error(), Error(EACCES));
-  EXPECT_TRUE(policy.CheckOutgoing(Inet6("2001:db8:7::1", 53)));
-  EXPECT_EQ(policy.CheckOutgoing(Inet6("2001:db9::1", 53)).error(), Error(EACCES));
-  EXPECT_TRUE(policy.CheckOutgoing(Inet("203.0.113.9", 22)));
-  EXPECT_TRUE(policy.CheckListening(Inet("0.0.0.0", 1)));
-}
-
-TEST(NetworkPolicyTest, BadRules) {
-  for (const char* text :
-       {"", "x", "1.2.3.4/33", "1.2.3.4:", "1.2.3.4:70000", "1.2.3.4:9-8", "[::1", "[::1]x", "1.2.3.4/-1"}) {
-    EXPECT_FALSE(ParseAddressRule(text)) << text;
-  }
 }
 
 TEST(PortMapTest, PublishesAndTranslates) {

@@ -1,6 +1,7 @@
 #include "net/socket_options.h"
 
 #include <linux/capability.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -164,6 +165,31 @@ Result<Reply> SetAtSocketLevel(const SyscallContext& context, NetService& servic
   }
 }
 
+// The multicast (or anycast) group that an option joins; nullopt for other options, and where the value is too short,
+// which the host refuses.
+std::optional<SocketAddress> GroupOf(int level, int option, const std::string& value) {
+  SocketAddress group;
+  const auto make = [&](sa_family_t family, size_t address_at, const void* address, size_t size) {
+    memcpy(group.bytes.data(), &family, sizeof family);
+    memcpy(group.bytes.data() + address_at, address, size);
+    group.length = family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+  };
+  if (option == MCAST_JOIN_GROUP || option == MCAST_JOIN_SOURCE_GROUP) {
+    if (value.size() < sizeof(group_req)) return std::nullopt;
+    group.length = sizeof(sockaddr_storage);
+    memcpy(group.bytes.data(), value.data() + offsetof(group_req, gr_group), sizeof(sockaddr_storage));
+  } else if (level == SOL_IP && (option == IP_ADD_MEMBERSHIP || option == IP_ADD_SOURCE_MEMBERSHIP)) {
+    if (value.size() < sizeof(ip_mreq)) return std::nullopt;
+    make(AF_INET, offsetof(sockaddr_in, sin_addr), value.data(), sizeof(in_addr));
+  } else if (level == SOL_IPV6 && (option == IPV6_ADD_MEMBERSHIP || option == IPV6_JOIN_ANYCAST)) {
+    if (value.size() < sizeof(ipv6_mreq)) return std::nullopt;
+    make(AF_INET6, offsetof(sockaddr_in6, sin6_addr), value.data(), sizeof(in6_addr));
+  } else {
+    return std::nullopt;
+  }
+  return group;
+}
+
 }  // namespace
 
 Result<Reply> SetOption(SyscallContext& context) {
@@ -183,6 +209,7 @@ Result<Reply> SetOption(SyscallContext& context) {
     return 0;
   }
   if (level == SOL_SOCKET) return SetAtSocketLevel(context, service, fd.get(), facts, value);
+  if (const auto group = GroupOf(level, option, value)) USL_TRY_VOID(service.policy().CheckGroup(*group));
   if (setsockopt(fd.get(), level, option, value.data(), static_cast<socklen_t>(value.size())) < 0) return FailErrno();
   return 0;
 }

@@ -19,6 +19,8 @@ struct FilterOptions {
   bool trace_all = false;
   // No inet sockets at all, loopback included: EAFNOSUPPORT, as in a kernel without them.
   bool network_none = false;
+  // Addresses are checked against a list: no multipath TCP, whose peer names further addresses to connect to.
+  bool network_listed = false;
 };
 
 // The program for seccomp(SECCOMP_SET_MODE_FILTER): ALLOW, USER_NOTIF or ERRNO for each call. The architecture is

@@ -113,8 +113,8 @@ void AddSocketRules(std::vector<FilterRule>& rules, const FilterOptions& options
   if (options.network_none) {
     socket.push_back({{inet}, Refuse(EAFNOSUPPORT)});
   } else {
-    const Values protocols = {kProtocolDefault, kProtocolTcp,     kProtocolUdp,  kProtocolIcmp,
-                              kProtocolIcmpv6,  kProtocolUdpLite, kProtocolMptcp};
+    Values protocols = {kProtocolDefault, kProtocolTcp, kProtocolUdp, kProtocolIcmp, kProtocolIcmpv6, kProtocolUdpLite};
+    if (!options.network_listed) protocols.push_back(kProtocolMptcp);
     socket.push_back({{inet, OneOf(1, {kSockStream, kSockDgram}, kSockTypeMask), OneOf(2, protocols)}, kAllow});
     socket.push_back({{inet, Is(1, kSockRaw, kSockTypeMask)}, Refuse(EPERM)});
     socket.push_back({{inet}, Refuse(EPROTONOSUPPORT)});

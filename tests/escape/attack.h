@@ -36,7 +36,8 @@ Outcome Escaped(std::string how);
 struct Attack {
   const char* name;  // FAMILY.NAME
   Control control;
-  // Words for the driver: "user" runs it as uid 1000 of the guest, "nonet" with --network none, "view" once more in the
+  // Words for the driver: "user" runs it as uid 1000 of the guest, "nonet" with --network none, "listed" with lists of
+  // addresses (policy.cc), "view" once more in the
   // view of the host's root, "volume" once more with a volume (-v) as the work directory, "stdin=..." says what
   // standard input is (test_escape.py).
   const char* needs;

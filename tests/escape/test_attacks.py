@@ -53,6 +53,7 @@ class Escape(unittest.TestCase):
     def inside(self, name, needs, stdin_kind, view=False, volume=False, landlock=True):
         options = ["-u", "1000"] if "user" in needs else []
         options += ["--network", "none"] if "nonet" in needs else []
+        options += ["--allow-out", "127.0.0.2", "--allow-in", "127.0.0.2"] if "listed" in needs else []
         options += ["-v", f"{self.place.native}:/volume"] if volume else []
         work = "/tmp" if view else "/volume" if volume else "/work"
         programs = "/programs/escape_attacks" if view else "/bin/attacks"
