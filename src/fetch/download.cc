@@ -141,7 +141,8 @@ class Carrier {
       const bool later = !result.error && MayHelpLater(result.status);
       if (!result.is_break && !later) return;
       if (size() > before && file_) breaks = 0, pause = kFirstPause;
-      if (++breaks > kBreaks) return;
+      breaks += result.error == ETIMEDOUT ? 2 : 1;  // a stall has taken its time already
+      if (breaks > kBreaks) return;
       auto wait = pause;
       if (later) wait = std::max(wait, RetryAfter(result.headers));
       Pause(wait, later ? format("the server is busy (HTTP {})", result.status) : result.message);
