@@ -18,6 +18,12 @@
 namespace usl::manager {
 namespace {
 
+// What people expect of a shell, beside the essential packages. The variants of mmdebstrap that have more bring what
+// configures a network, and here that is the host's.
+constexpr const char* kPackages =
+    "apt-utils,bash-completion,ca-certificates,curl,dialog,iproute2,iputils-ping,less,nano,netbase,procps,sudo,vim-"
+    "tiny";
+
 // A value of os-release(5), without quotes.
 std::string OsRelease(const std::string& key) {
   std::ifstream file("/etc/os-release");
@@ -88,9 +94,10 @@ Result<Bootstrap> Bootstrap::Start(const BootstrapSource& source, bool quiet, st
   // Its files are many: on the disk, not in memory.
   options.environment = {"TMPDIR=/var/tmp", "http_proxy", "https_proxy", "no_proxy"};
   options.working_directory = "/";
-  options.command = {
-      kProgram, quiet ? "--quiet" : "--verbose", "--mode=root", "--variant=important", "--format=tar", suite, "-"};
-  if (!quiet) options.command.erase(options.command.begin() + 1);
+  options.command = {kProgram, "--mode=root", "--variant=minbase", std::string("--include=") + kPackages,
+                     "--format=tar"};
+  if (quiet) options.command.push_back("--quiet");
+  options.command.insert(options.command.end(), {suite, "-"});
   for (const std::string& mirror : Mirrors(source, suite)) options.command.push_back(mirror);
 
   int pair[2];

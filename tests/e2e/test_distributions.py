@@ -1,6 +1,8 @@
 """Distributions: import, export, clone, snapshot, rollback, rename, remove, two commands at once, kills at any time."""
+import functools
 import glob
 import hashlib
+import http.server
 import io
 import json
 import os
@@ -8,6 +10,7 @@ import random
 import signal
 import subprocess
 import tarfile
+import threading
 import time
 import unittest
 
@@ -15,6 +18,11 @@ import harness
 
 KILLS = int(os.environ.get("USL_KILLS", "30"))
 BUSYBOX = "/bin/busybox"
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
 
 
 def member(tar, name, kind=tarfile.REGTYPE, data=b"", **more):
@@ -274,6 +282,47 @@ class DistributionsTest(harness.UslTest):
         self.assertEqual(os.listdir(self.data + "/layers"), [])
         self.assertEqual(self.names(), [])
 
+    def serve(self, directory):
+        """An address on the loopback interface where the files of a directory are."""
+        handler = functools.partial(QuietHandler, directory=directory)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+
+        def stop():
+            server.shutdown()
+            server.server_close()
+            thread.join()
+        self.addCleanup(stop)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    def write_catalogue(self, text):
+        directory = self.path(".config/usl")
+        os.makedirs(directory, exist_ok=True)
+        with open(directory + "/catalogue.json", "w") as file:
+            file.write(text)
+
+    @unittest.skipUnless(os.path.exists(os.path.join(os.path.dirname(harness.USL), "usl-fetch")), "usl-fetch is not built")
+    def test_catalogue(self):
+        address = self.serve(self.home.path)
+        with open(self.archive, "rb") as file:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        entry = {"name": "tiny", "description": "a small one", "url": address + "/system.tar", "sha256": digest}
+        self.write_catalogue(json.dumps({"version": 1, "distributions": [entry]}))
+        environment = self.home.environment(no_proxy="127.0.0.1")
+        self.assertIn("a small one", self.check(self.usl("list", "--online")))
+        self.check(self.usl("install", "tiny", "--name", "mine", environment=environment))
+        self.assertEqual(self.names(), ["mine"])
+        self.assertIn("busybox", self.run_in("mine", "ls /bin"))
+        entry["sha256"] = "0" * 64
+        self.write_catalogue(json.dumps({"version": 1, "distributions": [entry]}))
+        result = self.usl("install", "tiny", "-q", environment=environment)
+        self.refuse(result, "SHA-256")
+        self.assertEqual(self.names(), ["mine"])
+        for wrong in ("garbage", "[]", json.dumps({"version": 2}), json.dumps({"version": 1, "distributions": [{"name": "x"}]})):
+            self.write_catalogue(wrong)
+            self.refuse(self.usl("install", "tiny", environment=environment), "catalogue.json")
+
     def test_full_disk(self):
         limited = ["prlimit", "--fsize=100000", harness.USL]
         for command in (["import", "one", self.archive], ["install", self.archive]):
@@ -291,7 +340,9 @@ class DistributionsTest(harness.UslTest):
         """Whatever is killed, whenever: the next command finds all in order."""
         seed = int(os.environ.get("USL_SEED", "1"))
         generator = random.Random(seed)
+        started = time.monotonic()
         self.check(self.usl("import", "base", self.archive))
+        longest = time.monotonic() - started
         self.run_in("base", "echo kept >/root/state")
         expected = self.run_in("base", "cat /root/state")
         commands = [["import", "other", self.archive], ["clone", "base", "copy"], ["remove", "copy"], ["rename", "base", "moved"],
@@ -301,7 +352,7 @@ class DistributionsTest(harness.UslTest):
             command = generator.choice(commands)
             started = time.monotonic()
             process = self.start(*command)
-            delay = generator.uniform(0, 0.06)
+            delay = generator.uniform(0, longest * generator.choice((0.3, 1.2)))
             while time.monotonic() - started < delay and process.poll() is None:
                 time.sleep(0.001)
             process.kill()
