@@ -153,7 +153,8 @@ void LayerStore::Sweep() const {
   if (!lock || flock(lock->get(), LOCK_EX | LOCK_NB) < 0) return;
   std::string why;
   auto data = registry_.Read(&why);
-  if (!data) return;  // whoever needs the registry tells
+  // Whoever needs the registry tells what is wrong with it.
+  if (!data || !registry_.IsFirst(*data)) return;
   // What a killed command left half done is undone first: its trees have names then.
   for (const Distribution& distribution : data->distributions) {
     if (!RecoverDistribution(registry_, distribution)) return;

@@ -48,8 +48,8 @@ class LayerStore {
   Result<std::string> MakeTemporary(const StoreHold& hold, std::string* why) const;
   // Removes a tree of the data directory: moved to tmp/ first, so that it is there whole or not at all.
   void Remove(const StoreHold& hold, const std::string& path) const;
-  // Removes what no registry names: layers, distributions, tmp/. Does nothing while somebody holds the store, and is
-  // content with what it can do: the next one goes on.
+  // Removes what no registry names: layers, distributions, tmp/. Does nothing while somebody holds the store,
+  // nor when the registry was lost and began anew, and is content with what it can do: the next one goes on.
   void Sweep() const;
 
  private:

@@ -113,6 +113,19 @@ Result<void> Store(const std::string& directory, const RegistryData& data, std::
   return {};
 }
 
+// The first registry of the directory leaves its id there, under the lock.
+Result<void> NoteFirst(const std::string& directory, const std::string& id, std::string* why) {
+  const std::string path = directory + "/registry.id", next = path + ".new";
+  struct stat status;
+  if (lstat(path.c_str(), &status) == 0) return {};
+  const UniqueFd fd(open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  auto written = fd ? WriteAll(fd.get(), id + "\n") : FailErrno();
+  if (written && rename(next.c_str(), path.c_str()) < 0) written = FailErrno();
+  if (written) return {};
+  unlink(next.c_str());
+  return Tell(why, written.error().code(), format("cannot write \"{}\"", path));
+}
+
 }  // namespace
 
 bool IsLayerId(const std::string& text) {
@@ -188,7 +201,15 @@ Result<void> Registry::Change(const std::function<std::string(RegistryData&)>& c
   const UniqueFd lock = USL_TRY(Lock(directory_, LOCK_EX, why));
   RegistryData data = USL_TRY(Load(directory_, why));
   if (const std::string refusal = change(data); !refusal.empty()) return Tell(why, 0, refusal);
-  return Store(directory_, data, why);
+  if (data.id.empty()) data.id = MakeUuid();
+  USL_TRY_VOID(Store(directory_, data, why));
+  return NoteFirst(directory_, data.id, why);
+}
+
+bool Registry::IsFirst(const RegistryData& data) const {
+  const UniqueFd fd(open((directory_ + "/registry.id").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  const auto text = fd ? ReadAll(fd.get()) : FailErrno();
+  return text && !data.id.empty() && *text == data.id + "\n";
 }
 
 }  // namespace usl::manager

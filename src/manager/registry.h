@@ -52,6 +52,7 @@ bool IsUuid(const std::string& text);
 std::string MakeUuid();
 
 struct RegistryData {
+  std::string id;                    // a UUID, from the first change on
   std::string default_distribution;  // a name, or empty
   std::vector<Distribution> distributions;
   std::vector<Image> images;
@@ -77,6 +78,9 @@ class Registry {
   // Reads all, under the shared lock; nothing there yet is an empty registry. On failure (a newer version, garbage)
   // `why` has a line that says which file and what to do.
   Result<RegistryData> Read(std::string* why) const;
+  // Is this the registry that the trees in the directory were made for? Not when registry.json was moved away and began
+  // anew: then what it does not name is not garbage. Its id stands in the file registry.id.
+  bool IsFirst(const RegistryData& data) const;
   // Reads, lets `change` edit, and writes crash-safely, all under the exclusive lock. `change` returns a line for
   // people to leave everything as it is, or nothing. The error is EINVAL then, EIO, ENOSPC and the like when writing
   // failed.

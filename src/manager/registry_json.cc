@@ -233,6 +233,8 @@ Result<RegistryData> ParseRegistry(std::string_view text, std::string* why) {
   {
     ObjectReader reader(json, "", &wrong);
     reader.Number("version");
+    data.id = reader.Text("id");
+    if (!data.id.empty() && !IsUuid(data.id)) reader.Complain("has no valid id");
     data.default_distribution = reader.Text("default");
     reader.ForEach("distributions", [&](const Json& value, const std::string& where) {
       data.distributions.push_back(ReadDistribution(value, where, &wrong));
@@ -251,6 +253,7 @@ Result<RegistryData> ParseRegistry(std::string_view text, std::string* why) {
 
 Result<std::string> PrintRegistry(const RegistryData& data, std::string* why) {
   Json json{{"version", kRegistryVersion}};
+  Put(json, "id", data.id);
   Put(json, "default", data.default_distribution);
   for (const Distribution& distribution : data.distributions) json["distributions"].push_back(ToJson(distribution));
   for (const Image& image : data.images) json["images"].push_back(ToJson(image));

@@ -237,6 +237,18 @@ class DistributionsTest(harness.UslTest):
         self.assertEqual(self.names(), ["one"])
         self.expect_tidy()
 
+    def test_a_lost_registry_costs_no_files(self):
+        self.check(self.usl("import", "one", self.archive))
+        self.run_in("one", "echo kept >/root/state")
+        os.rename(self.data + "/registry.json", self.path("lost.json"))
+        make_archive(self.path("other.tar"), files=3)
+        self.check(self.usl("import", "two", self.path("other.tar")))
+        self.check(self.usl("remove", "two"))
+        self.check(self.usl("import", "three", self.path("other.tar")))
+        os.rename(self.path("lost.json"), self.data + "/registry.json")
+        self.assertEqual(self.run_in("one", "cat /root/state /var/owned"), "kept\nmine")
+        self.expect_tidy()
+
     def test_running_distributions_are_left_alone(self):
         self.check(self.usl("import", "one", self.archive))
         process = subprocess.Popen(harness.user_command([harness.USL, "run", "-d", "one", "--", "/bin/sh", "-c", "echo up; cat"]),
