@@ -88,7 +88,7 @@ TEST(OciReferenceTest, LocalOnes) {
 
 TEST(OciReferenceTest, Digests) {
   EXPECT_EQ(ParseDigest("sha256:" + kHex), kHex);
-  for (const std::string text :
+  for (const std::string& text :
        {std::string(), kHex, "sha256:" + kHex + "0", "sha512:" + kHex + kHex, "SHA256:" + kHex}) {
     EXPECT_FALSE(ParseDigest(text)) << text;
   }
