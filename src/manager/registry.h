@@ -45,6 +45,12 @@ struct Distribution {
   int64_t created = 0;
 };
 
+// 64 lower-case hexadecimal digits: the name of a directory in layers/.
+bool IsLayerId(const std::string& text);
+// A UUID in lower case, as MakeUuid (RFC 9562, version 4) makes them.
+bool IsUuid(const std::string& text);
+std::string MakeUuid();
+
 struct RegistryData {
   std::string default_distribution;  // a name, or empty
   std::vector<Distribution> distributions;
@@ -64,6 +70,9 @@ class Registry {
 
   const std::string& directory() const { return directory_; }
   std::string UpperPath(const Distribution& distribution) const;
+  // distributions/ID, which holds the lock and, by default, the upper tree.
+  std::string DistributionPath(const Distribution& distribution) const;
+  std::string LayerPath(const std::string& id) const { return directory_ + "/layers/" + id; }
 
   // Reads all, under the shared lock; nothing there yet is an empty registry. On failure (a newer version, garbage)
   // `why` has a line that says which file and what to do.
