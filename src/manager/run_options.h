@@ -35,6 +35,7 @@ struct RunOptions {
   std::vector<Volume> volumes;
   std::vector<Share> shares;
   std::vector<std::string> publish;  // checked by CheckPublish
+  bool make_working_directory = false;  // where it is not there, as an image may have it
   bool network = true;
   bool here = false;      // bind the current directory at the same path and start there
   bool terminal = false;  // a pty even where standard input or output is none

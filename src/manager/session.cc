@@ -4,9 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/format.h"
 #include "cred/credentials.h"
 #include "manager/accounts.h"
 #include "manager/environment.h"
+#include "manager/host_paths.h"
 
 namespace usl::manager {
 namespace {
@@ -72,6 +74,12 @@ Result<protocol::LaunchRequest> MakeSession(const RunOptions& options, const Gue
   request.env = MakeEnvironment(account, options.environment, terminal, same_files, environ);
   if (!options.working_directory.empty()) {
     request.cwd = options.working_directory;
+    if (options.make_working_directory && !view.Exists(request.cwd)) {
+      if (auto made = view.MakeDirectories(request.cwd); !made) {
+        *why = format("cannot make the working directory \"{}\": {}", request.cwd, ErrorText(made.error().code()));
+        return Fail(made.error());
+      }
+    }
   } else if (options.here) {
     request.cwd = current_directory;
   } else {
