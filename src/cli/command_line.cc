@@ -60,8 +60,9 @@ CommandLine::CommandLine()
   parser.set_version_flag("--version", "usl " USL_VERSION);
   parser.set_help_flag("-h,--help", "Print what there is and exit");
   parser.option_defaults()->always_capture_default(false);
-  commands = {AddRun(parser),  AddTrace(parser),      AddPath(parser), AddDoctor(parser),
-              AddFsck(parser), AddCompletion(parser), AddHelp(parser), AddVersion(parser)};
+  commands = {AddRun(parser),        AddTrace(parser),  AddPath(parser),   AddDoctor(parser),
+              AddPull(parser),       AddImages(parser), AddRmi(parser),    AddFsck(parser),
+              AddCompletion(parser), AddHelp(parser),   AddVersion(parser)};
 }
 
 int Main(const std::vector<std::string>& arguments) {

@@ -20,6 +20,9 @@ struct Command {
 Command AddRun(CLI::App& parser);
 Command AddTrace(CLI::App& parser);
 Command AddPath(CLI::App& parser);
+Command AddPull(CLI::App& parser);
+Command AddImages(CLI::App& parser);
+Command AddRmi(CLI::App& parser);
 Command AddDoctor(CLI::App& parser);
 Command AddFsck(CLI::App& parser);
 Command AddCompletion(CLI::App& parser);

@@ -18,6 +18,9 @@ struct RunArguments {
   std::vector<std::string> binds;
   std::vector<std::string> shares;
   std::string network = "host";
+  std::string image;
+  std::vector<std::string> entrypoint;  // one or none
+  bool plain_http = false;
 };
 
 void AddRunOptions(CLI::App& app, RunArguments& arguments);

@@ -70,7 +70,7 @@ Result<protocol::LaunchRequest> MakeSession(const RunOptions& options, const Gue
   if (!ResolveAccount(options.user, passwd.value_or(""), group.value_or(""), &account, why)) return Fail(EINVAL);
 
   protocol::LaunchRequest request{.uid = account.uid, .gid = account.gid, .groups = account.groups};
-  const bool same_files = options.rootfs.empty();
+  const bool same_files = options.IsHostView();
   request.env = MakeEnvironment(account, options.environment, terminal, same_files, environ);
   if (!options.working_directory.empty()) {
     request.cwd = options.working_directory;
