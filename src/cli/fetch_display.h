@@ -19,7 +19,7 @@ class FetchDisplay {
   FetchDisplay(const FetchDisplay&) = delete;
   FetchDisplay& operator=(const FetchDisplay&) = delete;
 
-  // For FetchOptions::progress. Always true: Ctrl-C ends the process, and what has come stays.
+  // For FetchOptions::progress. Always true.
   bool Show(const manager::FetchStep& step);
   // Ends the line that changes, before something else is written.
   void Finish();

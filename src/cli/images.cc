@@ -6,20 +6,15 @@
 
 #include "base/format.h"
 #include "cli/commands.h"
+#include "cli/distribution_support.h"
 #include "cli/fetch_display.h"
 #include "manager/image_store.h"
-#include "manager/supervisor.h"
 
 namespace usl::cli {
 namespace {
 
 using manager::Image;
 using manager::Registry;
-
-int Fail(const std::string& why) {
-  fprintf(stderr, "usl: %s\n", why.c_str());
-  return manager::kOwnFailure;
-}
 
 struct PullArguments {
   std::vector<std::string> images;
@@ -35,16 +30,20 @@ int Pull(const PullArguments& arguments) {
     if (!reference) return Fail(why);
     references.push_back(*reference);
   }
+  CatchInterrupts();
   for (const manager::ImageReference& reference : references) {
     FetchDisplay display(arguments.quiet);
     bool is_new = false;
-    const auto image =
-        manager::PullImage(registry, reference,
-                           {.plain_http = arguments.plain_http,
-                            .progress = [&display](const manager::FetchStep& step) { return display.Show(step); }},
-                           &is_new, &why);
+    const auto image = manager::PullImage(
+        registry, reference,
+        {.plain_http = arguments.plain_http,
+         .progress = [&display](const manager::FetchStep& step) { return display.Show(step) && !WasInterrupted(); }},
+        &is_new, &why);
     display.Finish();
-    if (!image) return Fail(why);
+    if (!image) {
+      Fail(why);
+      return StatusOfFailure();
+    }
     if (arguments.quiet)
       puts(image->digest.c_str());
     else

@@ -140,6 +140,7 @@ Result<Image> FetchImage(const Registry& registry, const StoreHold& hold, const 
 
 Result<Image> PullImage(const Registry& registry, const ImageReference& reference, const FetchOptions& options,
                         bool* is_new, std::string* why) {
+  LayerStore(registry).Sweep();  // what killed commands left
   bool is_replaced = false;
   Image image;
   {
