@@ -28,8 +28,7 @@ constexpr uint64_t kFilesPerCall = 256;
 class Source {
  public:
   // `go_on` is asked when a signal interrupts the reading of a pipe or terminal.
-  Source(int fd, std::function<bool()> go_on)
-      : fd_(fd), go_on_(std::move(go_on)), buffer_(kBuffer), plain_(kBuffer) {
+  Source(int fd, std::function<bool()> go_on) : fd_(fd), go_on_(std::move(go_on)), buffer_(kBuffer), plain_(kBuffer) {
     struct stat status;
     if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) total_ = static_cast<uint64_t>(status.st_size);
   }
@@ -113,7 +112,8 @@ class Source {
 
 class Extractor {
  public:
-  Extractor(int fd, const ExtractOptions& options, std::string* why) : options_(options), why_(why), source_(fd, [this] { return GoesOn(); }) {}
+  Extractor(int fd, const ExtractOptions& options, std::string* why)
+      : options_(options), why_(why), source_(fd, [this] { return GoesOn(); }) {}
 
   Result<ExtractedArchive> Run(const std::string& tree) {
     auto writer = fs::TreeWriter::Open(tree);
@@ -147,7 +147,8 @@ class Extractor {
   }
   // What the tar reader or the decompression below it met.
   std::unexpected<Error> TellRead() {
-    if (source_.trouble() == ECANCELED) return Tell(ECANCELED, format("unpacking \"{}\" was interrupted", options_.what));
+    if (source_.trouble() == ECANCELED)
+      return Tell(ECANCELED, format("unpacking \"{}\" was interrupted", options_.what));
     if (source_.trouble() && source_.trouble() != EBADMSG) {
       return Tell(source_.trouble(), format("cannot read \"{}\": {}", options_.what, source_.text()));
     }
@@ -195,7 +196,8 @@ class Extractor {
       last_end_ = static_cast<uint64_t>(archive_filter_bytes(reader_.get(), 0));
       if (++result_.files % kFilesPerCall == 0) USL_TRY_VOID(Report());
     }
-    if (result_.files == 0) return TellBad("it has no files");
+    // Layers that change nothing are common in images.
+    if (result_.files == 0 && !options_.whiteouts) return TellBad("it has no files");
     return {};
   }
 

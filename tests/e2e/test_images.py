@@ -30,7 +30,7 @@ class ImageTest(UslTest):
         shutil.rmtree(self.directory)
 
     def environment(self, **more):
-        environment = self.home.environment(XDG_DATA_HOME=self.data, USL_DOWNLOAD_TIMEOUT="1", **more)
+        environment = self.home.environment(**{"XDG_DATA_HOME": self.data, "USL_DOWNLOAD_TIMEOUT": "1", **more})
         return {name: value for name, value in environment.items() if not name.endswith("_proxy")}
 
     def run_usl(self, *arguments, **more):
@@ -114,7 +114,7 @@ class Local(ImageTest):
         empty = os.path.join(self.directory, "empty.tar")
         open(empty, "w").close()
         self.refused("pull", "oci:/etc", says="no OCI image layout")
-        self.refused("pull", f"docker-archive:{empty}", says="manifest.json")
+        self.refused("pull", f"docker-archive:{empty}", says="no tar archive")
         self.refused("pull", "docker-archive:/etc/passwd", says="no tar archive")
         self.refused("pull", "oci-archive:/no/such/file", says="/no/such/file")
         self.refused("pull", "UPPER:case:x", says="no name of an image")
@@ -174,13 +174,13 @@ class Configured(ImageTest):
         self.assertEqual(self.said(), "1 2 /home/user /srv/made 1000:1000 one two")
         self.assertEqual(self.said("--", "x"), "1 2 /home/user /srv/made 1000:1000 x")
         self.assertEqual(self.said("x", options=["-e", "A=9", "-u", "0", "-w", "/data"]), "9 2 /root /data 0:0 x")
-        self.assertEqual(self.said("-c", "echo $A", options=["--entrypoint", "sh"]), "1")
+        self.assertEqual(self.said("--", "-c", "echo $A", options=["--entrypoint", "sh"]), "1")
         self.assertIn("SECRET", self.said("env", options=["--entrypoint", "", "-e", "X=SECRET"]))
 
     def test_changes_are_thrown_away(self):
         self.assertEqual(self.said("sh", "-c", "touch /data/new && rm /data/kept && ls /data",
                                    options=["--entrypoint", "", "-u", "0"]).split(), ["changed", "deep", "new"])
-        self.assertEqual(self.said("ls", "/data", options=["--entrypoint", ""]).split(), ["changed", "deep", "kept"])
+        self.assertEqual(self.said("ls", "/data", options=["--entrypoint", "", "-u", "0"]).split(), ["changed", "deep", "kept"])
         self.assertEqual(self.left("running"), [])
 
     def test_nothing_of_the_host_is_there(self):
@@ -202,8 +202,8 @@ class Configured(ImageTest):
 
     def test_removing_the_image_of_a_running_instance(self):
         process = subprocess.Popen(
-            user_command([USL, "run", "--image", f"oci:{self.path}", "--entrypoint", "", "--", "sh", "-c",
-                          "echo ready; read line; cat /data/kept; ls /data"]),
+            user_command([USL, "run", "--image", f"oci:{self.path}", "--entrypoint", "", "-u", "0", "--", "sh",
+                          "-c", "echo ready; read line; cat /data/kept; ls /data"]),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.environment(), cwd="/")
         self.assertEqual(process.stdout.readline(), "ready\n")
         self.check(self.run_usl("rmi", f"oci:{self.path}"))
