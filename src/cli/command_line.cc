@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/wsl_words.h"
 #include "manager/supervisor.h"
 
 namespace usl::cli {
@@ -60,9 +61,12 @@ CommandLine::CommandLine()
   parser.set_version_flag("--version", "usl " USL_VERSION);
   parser.set_help_flag("-h,--help", "Print what there is and exit");
   parser.option_defaults()->always_capture_default(false);
-  commands = {AddRun(parser),        AddTrace(parser),  AddPath(parser),   AddDoctor(parser),
-              AddPull(parser),       AddImages(parser), AddRmi(parser),    AddFsck(parser),
-              AddCompletion(parser), AddHelp(parser),   AddVersion(parser)};
+  commands = {AddRun(parser),        AddTrace(parser),    AddInstall(parser),  AddPull(parser),
+              AddImages(parser),     AddRmi(parser),      AddImport(parser),   AddImportInPlace(parser),
+              AddExport(parser),     AddList(parser),     AddRemove(parser),   AddRename(parser),
+              AddClone(parser),      AddSnapshot(parser), AddRollback(parser), AddSetDefault(parser),
+              AddManage(parser),     AddPath(parser),     AddDoctor(parser),   AddFsck(parser),
+              AddCompletion(parser), AddHelp(parser),     AddVersion(parser)};
 }
 
 int Main(const std::vector<std::string>& arguments) {
@@ -71,7 +75,7 @@ int Main(const std::vector<std::string>& arguments) {
     fputs(line.parser.help().c_str(), stdout);
     return 0;
   }
-  std::vector<std::string> words = arguments;
+  std::vector<std::string> words = TranslateWslWords(arguments);
   std::vector<std::string> rest;
   const Command* command = FindCommand(line, words.front());
   if (!command && !words.front().starts_with('-'))

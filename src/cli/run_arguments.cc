@@ -1,18 +1,27 @@
 #include "cli/run_arguments.h"
 
-#include <cstdio>
 #include <optional>
 
+#include "cli/distribution_support.h"
 #include "cli/fetch_display.h"
+#include "manager/image_config.h"
 #include "manager/image_run.h"
-#include "manager/supervisor.h"
 
 namespace usl::cli {
 namespace {
 
-int Fail(const std::string& why) {
-  fprintf(stderr, "usl: %s\n", why.c_str());
-  return manager::kOwnFailure;
+// The files and defaults of the distribution that was named.
+Result<manager::DistributionLock> UseDistribution(RunArguments& arguments, std::string* why) {
+  const manager::Registry registry = manager::Registry::OfUser();
+  auto lock = USL_TRY(manager::DistributionLock::Take(registry, arguments.distribution, why));
+  const manager::Distribution& distribution = lock.distribution();
+  manager::RunOptions& options = arguments.options;
+  manager::UseDistribution(registry, distribution, options);
+  if (options.name == manager::RunOptions().name) options.name = distribution.name;
+  if (options.user.empty()) options.user = distribution.default_user;
+  // One that was made of an image: its programs may need them. The rest of its configuration is for one program only.
+  manager::AddImageEnvironment(distribution.config, &options);
+  return lock;
 }
 
 // The layers stay for as long as the instance runs.
@@ -73,6 +82,9 @@ std::string CheckRunArguments(RunArguments& arguments) {
 void AddTreeOptions(CLI::App& app, RunArguments& arguments) {
   manager::RunOptions& options = arguments.options;
   app.add_option("--rootfs", options.rootfs, "Run in the tree below DIR and keep what changes there")->type_name("DIR");
+  app.add_option("-d,--distribution", arguments.distribution, "Run in an installed distribution")
+      ->type_name("NAME")
+      ->excludes("--rootfs");
   app.add_flag("--here", options.here, "Bind the current directory at the same path, and start there");
   app.add_option("-v,--volume", arguments.volumes,
                  "Bind a directory or file of the host, with the host's permission bits; may be repeated")
@@ -92,13 +104,15 @@ void AddRunOptions(CLI::App& app, RunArguments& arguments) {
                                      "Keep the changes to the view of this machine under NAME, and use them again")
                           ->type_name("NAME");
   app.get_option("--rootfs")->excludes(keep);
+  app.get_option("--distribution")->excludes(keep);
   CLI::Option* image =
       app.add_option("--image", arguments.image,
                      "Run in a container image, which is fetched if it is not here, and throw away what changes: "
                      "[docker://][REGISTRY/]NAME[:TAG], oci:DIR, docker-archive:FILE and the like")
           ->type_name("IMAGE")
           ->excludes(keep)
-          ->excludes(app.get_option("--rootfs"));
+          ->excludes(app.get_option("--rootfs"))
+          ->excludes(app.get_option("--distribution"));
   app.add_option("--entrypoint", arguments.entrypoint, "Run this program of the image instead of its own")
       ->type_name("PROGRAM")
       ->expected(1)
@@ -137,8 +151,14 @@ void AddRunOptions(CLI::App& app, RunArguments& arguments) {
 
 int RunChecked(RunArguments arguments, const std::vector<std::string>& command,
                const std::function<int(const manager::RunOptions&)>& run) {
-  const std::string why = CheckRunArguments(arguments);
+  std::string why = CheckRunArguments(arguments);
   if (!why.empty()) return Fail(why);
+  std::optional<manager::DistributionLock> lock;
+  if (!arguments.distribution.empty()) {
+    auto taken = UseDistribution(arguments, &why);
+    if (!taken) return Fail(why);
+    lock.emplace(std::move(*taken));
+  }
   arguments.options.command = command;
   return arguments.image.empty() ? run(arguments.options) : RunImage(std::move(arguments), run);
 }

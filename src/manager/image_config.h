@@ -16,4 +16,7 @@ namespace usl::manager {
 // environment shall come in by an image. The working directory is the image's or "/".
 void ApplyImageConfig(const ImageConfig& config, const std::optional<std::string>& entrypoint, RunOptions* options);
 
+// The environment alone.
+void AddImageEnvironment(const ImageConfig& config, RunOptions* options);
+
 }  // namespace usl::manager
