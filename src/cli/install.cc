@@ -9,10 +9,12 @@
 #include "base/format.h"
 #include "cli/commands.h"
 #include "cli/distribution_support.h"
+#include "cli/fetch_display.h"
 #include "manager/bootstrap.h"
 #include "manager/catalogue.h"
 #include "manager/fetch.h"
 #include "manager/host_paths.h"
+#include "manager/image_install.h"
 
 namespace usl::cli {
 namespace {
@@ -21,7 +23,7 @@ using manager::Distributions;
 
 struct InstallOptions {
   std::string what, file, name, location;
-  bool quiet = false, no_launch = false, list = false;
+  bool quiet = false, no_launch = false, list = false, plain_http = false;
 };
 
 class Installer {
@@ -50,6 +52,7 @@ class Installer {
     if (!options_.file.empty()) return FromFile(options_.file);
     if (options_.what.empty()) return Refuse("say what to install: a name of `usl list --online`, or an archive");
     if (const auto source = manager::ParseBootstrap(options_.what)) return FromPackages(*source);
+    if (manager::HasImageTransport(options_.what)) return FromImage();
     const auto catalogue = manager::ReadCatalogue(&why_);
     if (!catalogue) return false;
     const auto entry = std::ranges::find(*catalogue, options_.what, &manager::CatalogueEntry::name);
@@ -87,6 +90,17 @@ class Installer {
   bool Unpack(int fd, const std::string& what) {
     Progress progress(format("unpacking \"{}\"", what), options_.quiet);
     return distributions_.Import(fd, {.what = what, .progress = progress.Callback()}, wanted_, &why_).has_value();
+  }
+
+  bool FromImage() {
+    const auto reference = manager::ParseImageReference(options_.what, &why_);
+    if (!reference || !Prepare(manager::NameOfImage(*reference))) return false;
+    wanted_.source = reference->Text();
+    FetchDisplay display(options_.quiet);
+    const manager::FetchOptions fetch{
+        .plain_http = options_.plain_http,
+        .progress = [&](const manager::FetchStep& step) { return display.Show(step) && !WasInterrupted(); }};
+    return manager::InstallImage(distributions_, *reference, fetch, wanted_, &why_).has_value();
   }
 
   // The archive is unpacked while it is made; that it is whole is known at the end only.
@@ -153,17 +167,19 @@ class Installer {
 }  // namespace
 
 Command AddInstall(CLI::App& parser) {
-  CLI::App* app =
-      parser.add_subcommand("install", "Install a distribution, from packages, an archive or the catalogue");
+  CLI::App* app = parser.add_subcommand(
+      "install", "Install a distribution, from packages, an archive, a container image or the catalogue");
   auto options = std::make_shared<InstallOptions>();
   app->add_option("what", options->what,
-                  "debian[:SUITE], ubuntu[:SUITE], a name of `usl list --online`, or a tar archive")
+                  "debian[:SUITE], ubuntu[:SUITE], a name of `usl list --online`, a tar archive, or a container image: "
+                  "docker://[REGISTRY/]NAME[:TAG], oci:DIR, oci-archive:FILE, docker-archive:FILE")
       ->type_name("WHAT");
   app->add_option("-f,--from-file", options->file, "The archive to install")->type_name("FILE");
   app->add_option("--name", options->name, "What to call it (default: as it is called there)")->type_name("NAME");
   app->add_option("-l,--location", options->location, "Keep its changed files below this directory")->type_name("DIR");
   app->add_flag("-n,--no-launch", options->no_launch, "Do not start it, which `usl install` never does");
   app->add_flag("-q,--quiet", options->quiet, "Show no progress");
+  app->add_flag("--plain-http", options->plain_http, "Fetch an image without encryption from a registry without TLS");
   return {.app = app, .action = [options](const std::vector<std::string>&) { return Installer(*options).Run(); }};
 }
 

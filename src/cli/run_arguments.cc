@@ -3,6 +3,9 @@
 #include <optional>
 
 #include "cli/distribution_support.h"
+#include "cli/fetch_display.h"
+#include "manager/image_config.h"
+#include "manager/image_run.h"
 
 namespace usl::cli {
 namespace {
@@ -16,7 +19,24 @@ Result<manager::DistributionLock> UseDistribution(RunArguments& arguments, std::
   manager::UseDistribution(registry, distribution, options);
   if (options.name == manager::RunOptions().name) options.name = distribution.name;
   if (options.user.empty()) options.user = distribution.default_user;
+  // One that was made of an image: its programs may need them. The rest of its configuration is for one program only.
+  manager::AddImageEnvironment(distribution.config, &options);
   return lock;
+}
+
+// The layers stay for as long as the instance runs.
+int RunImage(RunArguments arguments, const std::function<int(const manager::RunOptions&)>& run) {
+  std::string why;
+  std::optional<std::string> entrypoint;
+  if (!arguments.entrypoint.empty()) entrypoint = arguments.entrypoint.front();
+  FetchDisplay display(false);
+  // An image that is here needs no word.
+  const manager::FetchOptions fetch{.plain_http = arguments.plain_http,
+                                    .progress = [&](const manager::FetchStep& step) { return display.Show(step); }};
+  const auto hold =
+      manager::UseImage(manager::Registry::OfUser(), arguments.image, entrypoint, fetch, &arguments.options, &why);
+  display.Finish();
+  return hold ? run(arguments.options) : Fail(why);
 }
 
 }  // namespace
@@ -96,6 +116,21 @@ void AddRunOptions(CLI::App& app, RunArguments& arguments) {
                           ->type_name("NAME");
   app.get_option("--rootfs")->excludes(keep);
   app.get_option("--distribution")->excludes(keep);
+  CLI::Option* image =
+      app.add_option("--image", arguments.image,
+                     "Run in a container image, which is fetched if it is not here, and throw away what changes: "
+                     "[docker://][REGISTRY/]NAME[:TAG], oci:DIR, docker-archive:FILE and the like")
+          ->type_name("IMAGE")
+          ->excludes(keep)
+          ->excludes(app.get_option("--rootfs"))
+          ->excludes(app.get_option("--distribution"));
+  app.add_option("--entrypoint", arguments.entrypoint, "Run this program of the image instead of its own")
+      ->type_name("PROGRAM")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->needs(image);
+  app.add_flag("--plain-http", arguments.plain_http, "Fetch the image without encryption from a registry without TLS")
+      ->needs(image);
   app.add_option(
          "--drvfs", arguments.shares,
          "Let the guest mount this directory of the host, or one below it, by mount -t drvfs; what is bound it may "
@@ -128,7 +163,8 @@ void AddRunOptions(CLI::App& app, RunArguments& arguments) {
       ->allow_extra_args(false);
   app.footer(
       "Behind the options stands the command with its arguments, after -- where it starts with a dash.\n"
-      "Without one it is the user's shell as a login shell.\n"
+      "Without one it is the user's shell as a login shell, or what the image says. -u, -w and -e win over the\n"
+      "image's user, working directory and environment.\n"
       "OPTIONS of -v and --bind, with commas: ro, noatime, noexec, uid=, gid=, umask=, fmask=, dmask=, metadata,\n"
       "case=off|dir|force, modes=host|wsl. HOST may be a path with a drive of Wine (C:, D:\\Music).\n"
       "RULE is WHERE[:PORT[-PORT][,...]][/tcp|/udp]; WHERE is an address, a network (10.0.0.0/8), an IPv6 one in\n"
@@ -146,7 +182,7 @@ int RunChecked(RunArguments arguments, const std::vector<std::string>& command,
     lock.emplace(std::move(*taken));
   }
   arguments.options.command = command;
-  return run(arguments.options);
+  return arguments.image.empty() ? run(arguments.options) : RunImage(std::move(arguments), run);
 }
 
 }  // namespace usl::cli

@@ -20,6 +20,9 @@ struct RunArguments {
   std::vector<std::string> shares;
   std::string network = "host";
   std::vector<std::string> allow_out, allow_in;
+  std::string image;
+  std::vector<std::string> entrypoint;  // one or none
+  bool plain_http = false;
 };
 
 void AddRunOptions(CLI::App& app, RunArguments& arguments);

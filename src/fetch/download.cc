@@ -196,7 +196,9 @@ class Carrier {
     }
     if (size > Limit() || file_->size() > Limit() - size) return TooBig(Limit());
     const auto written = file_->Append(data, size);
-    if (!written) outcome_.reply.message = format("cannot write \"{}.part\"", request_.path);
+    if (!written) {
+      outcome_.reply.message = format("cannot write \"{}.part\": {}", request_.path, strerror(written.error().code()));
+    }
     return written;
   }
 
@@ -274,7 +276,7 @@ class Carrier {
 
   Outcome Refuse(int error, const std::string& message) {
     outcome_.reply.error = error;
-    outcome_.reply.message = message;
+    outcome_.reply.message = format("{}: {}", message, strerror(error));
     return Take();
   }
 

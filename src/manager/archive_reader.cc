@@ -196,7 +196,8 @@ class Extractor {
       last_end_ = static_cast<uint64_t>(archive_filter_bytes(reader_.get(), 0));
       if (++result_.files % kFilesPerCall == 0) USL_TRY_VOID(Report());
     }
-    if (result_.files == 0) return TellBad("it has no files");
+    // Layers that change nothing are common in images.
+    if (result_.files == 0 && !options_.whiteouts) return TellBad("it has no files");
     return {};
   }
 

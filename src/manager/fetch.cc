@@ -192,6 +192,8 @@ Result<HttpReply> Fetcher::Transfer(const std::string& request_line, uint64_t ma
   const bool is_dead = result.error().code() == EPIPE && waitpid(helper_, &status, 0) == helper_;
   if (is_dead) helper_ = -1;
   Stop();
+  // Ctrl-C on a terminal ends the helper too.
+  if (is_dead && callback_ && !callback_(progress_)) result = Fail(ECANCELED);
   if (result.error().code() == ECANCELED) {
     *why = format("the download of {} was interrupted; what has come stays for the next time", what);
   } else if (is_dead) {

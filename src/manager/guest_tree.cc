@@ -80,17 +80,21 @@ class Builder {
                              .keep = !inputs_.options.keep.empty()});
   }
 
-  static Result<Ref<vfs::FileSystem>> OpenTree(const RunOptions& options) {
-    fs::VolFsOptions volfs{.upper = fs::LayerOptions{.path = options.rootfs}, .sync_copy_up = true};
+  // What an image's throw-away instance changes goes where a host view's changes go.
+  Result<Ref<vfs::FileSystem>> OpenTree(const RunOptions& options) const {
+    const bool is_kept = !options.rootfs.empty();
+    fs::VolFsOptions volfs{.upper = fs::LayerOptions{.path = is_kept ? options.rootfs : inputs_.upper},
+                           .volatile_tree = !is_kept,
+                           .sync_copy_up = is_kept};
     for (const std::string& layer : options.layers) volfs.lowers.push_back({.path = layer});
     return USL_TRY(fs::VolFs::Open(std::move(volfs)));
   }
 
   bool MakeRoot() {
     const RunOptions& options = inputs_.options;
-    const auto root = options.rootfs.empty() ? MakeView() : OpenTree(options);
+    const auto root = options.IsHostView() ? MakeView() : OpenTree(options);
     if (!root) {
-      return Fail(options.rootfs.empty() ? "cannot make the view of this machine's files" : "cannot use its root",
+      return Fail(options.IsHostView() ? "cannot make the view of this machine's files" : "cannot use its root",
                   root.error());
     }
     tree.mounts = MakeRef<vfs::MountNamespace>();
@@ -261,7 +265,7 @@ class Builder {
     const std::string& name = inputs_.host_name;
     auto hosts = view.ReadFile("/etc/hosts");
     std::string text = hosts ? *hosts : "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
-    const bool is_view = inputs_.options.rootfs.empty();
+    const bool is_view = inputs_.options.IsHostView();
     if (!hosts || (is_view && text.find(name) == text.npos)) {
       // Without its own name sudo and others wait for a name server.
       if (!text.empty() && text.back() != '\n') text += '\n';

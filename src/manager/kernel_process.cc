@@ -58,7 +58,9 @@ class KernelProcess {
  private:
   // Tells the user and ends; the supervisor cleans up.
   [[noreturn]] void GiveUp(const std::string& why) {
-    const std::string where = options_.rootfs.empty() ? "the view of this machine" : "\"" + options_.rootfs + "\"";
+    const std::string where = options_.IsHostView()     ? "the view of this machine"
+                              : !options_.image.empty() ? "\"" + options_.image + "\""
+                                                        : "\"" + options_.rootfs + "\"";
     fprintf(stderr, "usl: cannot start %s: %s\n", where.c_str(), why.c_str());
     Tell(kStatusReported);
     _exit(kOwnFailure);

@@ -14,7 +14,7 @@ namespace usl::manager {
 struct KernelProcessInputs {
   const RunOptions* options = nullptr;
   platform::RuntimeDir* runtime = nullptr;
-  ChangeTree* changes = nullptr;  // where a host view's changes go; null with a rootfs
+  ChangeTree* changes = nullptr;  // where changes that are thrown away or kept by name go; null with a rootfs
   std::array<int, 3> stdio;       // of the session
   bool terminal = false;          // stdio[0] is a pty of USL's own
   UniqueFd control;               // the supervisor's end, to hand the session over

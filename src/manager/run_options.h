@@ -29,7 +29,8 @@ struct RunOptions {
   std::string rootfs;  // the guest's tree; empty = a copy-on-write view of the host's root
   // Read-only trees below it, the topmost first; absolute paths.
   std::vector<std::string> layers;
-  std::string keep;  // name under which the view's changes are kept; empty = thrown away
+  std::string image;  // the image that they are of, for messages; empty: of none
+  std::string keep;   // name under which the view's changes are kept; empty = thrown away
   std::string name = "usl";
   std::string host_name;                 // empty = the name
   std::string user;                      // NAME|UID[:GROUP|GID]; empty = root
@@ -37,7 +38,8 @@ struct RunOptions {
   std::vector<std::string> environment;  // NAME=VALUE, or NAME for the host's value
   std::vector<Volume> volumes;
   std::vector<Share> shares;
-  std::vector<std::string> publish;  // checked by CheckPublish
+  std::vector<std::string> publish;     // checked by CheckPublish
+  bool make_working_directory = false;  // where it is not there, as an image may have it
   bool network = true;
   std::vector<net::AddressRule> allow_out, allow_in;
   bool restrict_out = false, restrict_in = false;  // to those
@@ -46,6 +48,9 @@ struct RunOptions {
   bool trace = false;
   std::string trace_file;            // of `usl trace`; empty = standard error
   std::vector<std::string> command;  // empty = the user's shell as a login shell
+
+  // Neither a tree nor an image, whose changes are thrown away: the files of this machine.
+  bool IsHostView() const { return rootfs.empty() && layers.empty(); }
 };
 
 // Parses HOST:GUEST[:OPTIONS], OPTIONS being those of DrvFs and of mount(8): "ro,noatime,uid=1000,metadata". HOST may

@@ -4,9 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/format.h"
 #include "cred/credentials.h"
 #include "manager/accounts.h"
 #include "manager/environment.h"
+#include "manager/host_paths.h"
 
 namespace usl::manager {
 namespace {
@@ -68,10 +70,16 @@ Result<protocol::LaunchRequest> MakeSession(const RunOptions& options, const Gue
   if (!ResolveAccount(options.user, passwd.value_or(""), group.value_or(""), &account, why)) return Fail(EINVAL);
 
   protocol::LaunchRequest request{.uid = account.uid, .gid = account.gid, .groups = account.groups};
-  const bool same_files = options.rootfs.empty();
+  const bool same_files = options.IsHostView();
   request.env = MakeEnvironment(account, options.environment, terminal, same_files, environ);
   if (!options.working_directory.empty()) {
     request.cwd = options.working_directory;
+    if (options.make_working_directory && !view.Exists(request.cwd)) {
+      if (auto made = view.MakeDirectories(request.cwd); !made) {
+        *why = format("cannot make the working directory \"{}\": {}", request.cwd, ErrorText(made.error().code()));
+        return Fail(made.error());
+      }
+    }
   } else if (options.here) {
     request.cwd = current_directory;
   } else {
