@@ -25,7 +25,7 @@
 #include "fs/volfs.h"
 #include "kernel/exec_service.h"
 #include "kernel/proc_source.h"
-#include "manager/accounts.h"
+#include "protocol/accounts.h"
 #include "manager/host_paths.h"
 #include "manager/host_shares.h"
 #include "manager/mount_types.h"
@@ -211,7 +211,7 @@ class Builder {
   // The host user's files belong to the user of the session.
   bool FindOwner() {
     const GuestView view = View();
-    return ResolveAccount(inputs_.options.user, view.ReadFile("/etc/passwd").value_or(""),
+    return protocol::ResolveAccount(inputs_.options.user, view.ReadFile("/etc/passwd").value_or(""),
                           view.ReadFile("/etc/group").value_or(""), &owner_, &why);
   }
 
@@ -286,7 +286,7 @@ class Builder {
   kernel::Kernel& kernel_;
   const TreeInputs& inputs_;
   Synthetic* synthetic_ = nullptr;
-  Account owner_;
+  protocol::Account owner_;
   std::shared_ptr<HostShares> shares_ = std::make_shared<HostShares>(WineDrives::OfUser());
 };
 

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "cred/credentials.h"
-#include "manager/accounts.h"
+#include "protocol/accounts.h"
 #include "manager/environment.h"
 
 namespace usl::manager {
@@ -62,10 +62,10 @@ bool GuestView::Exists(const std::string& path) const {
 
 Result<protocol::LaunchRequest> MakeSession(const RunOptions& options, const GuestView& view, bool terminal,
                                             const std::string& current_directory, std::string* why) {
-  Account account;
+  protocol::Account account;
   const auto passwd = view.ReadFile("/etc/passwd");
   const auto group = view.ReadFile("/etc/group");
-  if (!ResolveAccount(options.user, passwd.value_or(""), group.value_or(""), &account, why)) return Fail(EINVAL);
+  if (!protocol::ResolveAccount(options.user, passwd.value_or(""), group.value_or(""), &account, why)) return Fail(EINVAL);
 
   protocol::LaunchRequest request{.uid = account.uid, .gid = account.gid, .groups = account.groups};
   const bool same_files = options.rootfs.empty();
