@@ -40,6 +40,7 @@ bool IsInRange(const ControlMessage& message) {
     case MessageType::kAskState:
     case MessageType::kAccepted:
     case MessageType::kFailed:
+    case MessageType::kStopping:
     case MessageType::kState: return !session && message.value == 0;
     case MessageType::kAddTerminal:
     case MessageType::kTerminalAdded: return session && message.value == 0;

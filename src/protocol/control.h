@@ -40,7 +40,8 @@ enum class MessageType : uint16_t {
   // From the supervisor to a client.
   kAccepted = 32,  // the request was taken: from now on a closed connection is a failure and not a "not here"
   kFailed = 33,    // descriptor: a line for people, why the instance is no more
-  kState = 34,     // descriptor: JSON, instance_state.h
+  kState = 34,     // descriptor: JSON, manager/instance_state.h
+  kStopping = 35,  // the request was not taken: the instance is ending
   // Between the supervisor and the kernel process.
   kAddTerminal = 48,    // descriptor: a terminal that the session will have; answered by kTerminalAdded
   kTerminalAdded = 49,  // it has a name in the guest now, or cannot have one
@@ -73,10 +74,13 @@ enum LaunchFlags : uint32_t {
   // With kLaunchFindUser: the program is the user's shell. It gets "-c" and the words of argv, joined by spaces, or
   // nothing where argv is empty.
   kLaunchUserShell = 8,
-  // To the supervisor only: `cwd` is a host directory, to be replaced by what the guest calls it, or else the home.
+  // `cwd` is a wish, the home does otherwise. To the supervisor it is a host directory, to be replaced by what the
+  // guest calls it.
   kLaunchHostDirectory = 16,
+  // To the supervisor only: the session goes on without its client, and prints to the instance's log.
+  kLaunchDetached = 32,
 };
-inline constexpr uint32_t kAllLaunchFlags = 31;
+inline constexpr uint32_t kAllLaunchFlags = 63;
 
 inline constexpr size_t kMaxLaunchPayload = 8 << 20;  // above ARG_MAX, so that execve itself says E2BIG
 inline constexpr size_t kMaxGroups = 65536;           // NGROUPS_MAX
