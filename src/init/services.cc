@@ -116,8 +116,8 @@ bool Services::OnExit(pid_t pid, int status, int64_t now) {
   found->pid = 0;
   if (step_ == Step::kStopping) return true;
   const protocol::Service& service = plan_.services[static_cast<size_t>(found - states_.begin())];
-  const bool again = service.restart == protocol::Restart::kAlways ||
-                     (service.restart == protocol::Restart::kOnFailure && bad);
+  const bool again =
+      service.restart == protocol::Restart::kAlways || (service.restart == protocol::Restart::kOnFailure && bad);
   if (again) {
     const bool healthy = now - found->started >= kHealthy;
     found->delay = healthy || found->delay == 0 ? kFirstDelay : std::min(found->delay * 2, kLastDelay);

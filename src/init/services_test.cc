@@ -65,8 +65,10 @@ TEST_F(ServicesTest, RunsCommandThenScriptsThenServicesAndStopsInReverse) {
   WriteScript("two");
   services_->Begin({.command = Note("boot"),
                     .scripts = {"one", "two"},
-                    .services = {{"a", Note("a") + "; trap '" + Note("a-end") + "; exit' TERM; sleep 60 & wait", "", Restart::kAlways},
-                                 {"b", Note("b") + "; trap '" + Note("b-end") + "; exit' TERM; sleep 60 & wait", "", Restart::kAlways}},
+                    .services = {{"a", Note("a") + "; trap '" + Note("a-end") + "; exit' TERM; sleep 60 & wait", "",
+                                  Restart::kAlways},
+                                 {"b", Note("b") + "; trap '" + Note("b-end") + "; exit' TERM; sleep 60 & wait", "",
+                                  Restart::kAlways}},
                     .default_user = ""});
   services_->Advance(now_);
   EXPECT_TRUE(services_->busy());
@@ -74,7 +76,8 @@ TEST_F(ServicesTest, RunsCommandThenScriptsThenServicesAndStopsInReverse) {
   ReapOne();
   ReapOne();
   EXPECT_FALSE(services_->busy());
-  while (Text("events").find("a\n") == std::string::npos || Text("events").find("b\n") == std::string::npos) usleep(1000);
+  while (Text("events").find("a\n") == std::string::npos || Text("events").find("b\n") == std::string::npos)
+    usleep(1000);
   services_->BeginStop();
   services_->Advance(now_);
   for (int i = 0; i < 4; ++i) ReapOne();

@@ -152,8 +152,10 @@ TEST_F(InitTest, SaysWhichUserIsMissing) {
 }
 
 TEST_F(InitTest, AWishForADirectoryFallsBackToTheHome) {
-  LaunchRequest request{.flags = protocol::kLaunchFindUser | protocol::kLaunchHostDirectory, .user = "0",
-                        .cwd = "/no/such/directory", .argv = {"pwd"}};
+  LaunchRequest request{.flags = protocol::kLaunchFindUser | protocol::kLaunchHostDirectory,
+                        .user = "0",
+                        .cwd = "/no/such/directory",
+                        .argv = {"pwd"}};
   Launch(1, request);
   EXPECT_EQ(AwaitExit(1), 0);
   EXPECT_EQ(Output(), "/root\n");

@@ -1,15 +1,13 @@
-// From the guest's configuration to what its init and its supervisor are told.
+// From the configuration to what the guest's init and the supervisor are told.
 #pragma once
 
-#include "manager/run_options.h"
+#include "manager/guest_tree.h"
 #include "manager/session.h"
 #include "protocol/boot_plan.h"
 
 namespace usl::manager {
 
-// Reads /etc/usl.conf (TOML: [boot] command, [user] default, [filesystem] umask, [instance] idle_timeout in seconds or
-// "never", keep_alive; [services] enabled; [[service]] name, command, user, restart) and, where that says nothing,
-// boot.command and user.default of /etc/wsl.conf. What is wrong there is told on standard error and left out.
-protocol::BootPlan MakeBootPlan(const RunOptions& options, const GuestView& view);
+// Names in services.enabled that are none of a script are left out and told on standard error.
+protocol::BootPlan MakeBootPlan(const GuestTree& tree, const GuestView& view);
 
 }  // namespace usl::manager

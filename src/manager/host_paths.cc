@@ -18,7 +18,8 @@ std::string HostHome() {
   const std::string passwd{std::istreambuf_iterator<char>(file), {}};
   protocol::Account account;
   std::string why;
-  if (!protocol::ResolveAccount(std::to_string(getuid()), passwd, {}, &account, &why) || account.name.empty()) return {};
+  if (!protocol::ResolveAccount(std::to_string(getuid()), passwd, {}, &account, &why) || account.name.empty())
+    return {};
   return account.home == "/" ? std::string() : account.home;
 }
 

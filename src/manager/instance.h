@@ -21,8 +21,8 @@ void FillStandardDescriptors();
 
 // An instance that can be joined: what runs, and under which key it is found.
 struct InstanceSpec {
-  std::string key;     // IsValidName; a distribution's id, or the name of what runs without one
-  RunOptions options;  // its command, user and working directory mean nothing
+  std::string key;                           // IsValidName; a distribution's id, or the name of what runs without one
+  RunOptions options;                        // its command, user and working directory mean nothing
   std::optional<int32_t> idle_milliseconds;  // instead of the configuration's; negative: never ends by itself
 };
 

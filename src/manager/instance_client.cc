@@ -74,12 +74,11 @@ void AwaitEnd(int socket) {
 // One session of an instance, from the request to the exit status.
 class SessionClient {
  public:
-  explicit SessionClient(const SessionOptions& options) : options_(options) {}
+  explicit SessionClient(const JoinOptions& options) : options_(options) {}
 
   // Everything that does not need the instance. A line for people, or nothing.
   std::string Prepare(bool same_files) {
-    if (!options_.detached &&
-        (options_.terminal || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)))) {
+    if (!options_.detached && (options_.terminal || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)))) {
       auto pty = OpenPty(STDIN_FILENO);
       if (!pty) return format("cannot get a terminal of its own for the session: {}", ErrorText(pty.error().code()));
       pty_ = std::move(*pty);
@@ -135,9 +134,9 @@ class SessionClient {
       dup2(null.get(), STDIN_FILENO);
       dup2(null.get(), STDOUT_FILENO);
     }
-    SessionFront front(std::move(pty_.master), {.forward = [this](int signal) { Forward(signal); },
-                                                .child = {},
-                                                .give_up = [this] { Forward(SIGKILL); }});
+    SessionFront front(
+        std::move(pty_.master),
+        {.forward = [this](int signal) { Forward(signal); }, .child = {}, .give_up = [this] { Forward(SIGKILL); }});
     front.Begin();
     std::optional<int> status;
     while (!status) {
@@ -173,7 +172,7 @@ class SessionClient {
     (void)Send(socket_.get(), {MessageType::kSignal, 1, signal, 0});
   }
 
-  const SessionOptions& options_;
+  const JoinOptions& options_;
   PtyPair pty_;
   UniqueFd payload_;
   uint64_t payload_size_ = 0;
@@ -216,7 +215,7 @@ int WithInstance(const std::string& key, const InstanceSpec* spec,
 
 }  // namespace
 
-int RunSession(const std::string& key, const InstanceSpec* spec, const SessionOptions& options) {
+int RunSession(const std::string& key, const InstanceSpec* spec, const JoinOptions& options) {
   FillStandardDescriptors();
   SessionClient client(options);
   const std::string why = client.Prepare(spec && spec->options.rootfs.empty());

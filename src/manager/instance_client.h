@@ -12,7 +12,7 @@
 namespace usl::manager {
 
 // A session that a user asks for.
-struct SessionOptions {
+struct JoinOptions {
   std::string user;                      // NAME|UID[:GROUP|GID]; empty = the distribution's default
   std::string directory;                 // empty = the current one's counterpart, or else the home; "~" = the home
   std::vector<std::string> environment;  // NAME=VALUE, or NAME for the host's value
@@ -23,10 +23,10 @@ struct SessionOptions {
   bool detached = false;     // goes on without this process, prints to the instance's log
 };
 
-// Runs a session in the instance `key` and returns its exit status as a shell would give it. Where the instance does not
-// run it is started as `spec` says; with none that is an error. A detached session is only started: 0. USL's own
+// Runs a session in the instance `key` and returns its exit status as a shell would give it. Where the instance does
+// not run it is started as `spec` says; with none that is an error. A detached session is only started: 0. USL's own
 // failures are 125 after one line on standard error. Call it while the process is single-threaded.
-int RunSession(const std::string& key, const InstanceSpec* spec, const SessionOptions& options);
+int RunSession(const std::string& key, const InstanceSpec* spec, const JoinOptions& options);
 
 // Starts the instance where it does not run. 0, or 125 after a line on standard error.
 int EnsureStarted(const InstanceSpec& spec);

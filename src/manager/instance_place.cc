@@ -81,9 +81,9 @@ Result<InstancePlace> InstancePlace::Open(const std::string& key, bool make, std
     tried += format("{}{} ({})", tried.empty() ? "" : ", ", root, ErrorText(last.code()));
     if (!make && last.code() != ENOENT) break;
   }
-  *why = make ? format("no directory for the control socket: tried {}; set XDG_RUNTIME_DIR to a directory of yours",
-                       tried)
-              : format("\"{}\" is not running", key);
+  *why =
+      make ? format("no directory for the control socket: tried {}; set XDG_RUNTIME_DIR to a directory of yours", tried)
+           : format("\"{}\" is not running", key);
   return Fail(last);
 }
 

@@ -75,10 +75,10 @@ class InstanceServer {
  private:
   void Step() {
     enum { kSignals, kControl, kStatus, kChannel, kOutput, kListener, kClients };
-    std::vector<pollfd> fds{{signals_.get(), POLLIN, 0},     {in_.control.get(), POLLIN, 0},
-                            {in_.status.get(), POLLIN, 0},   {in_.channel.get(), POLLIN, 0},
-                            {in_.output.get(), POLLIN, 0},
-                            {clients_.size() < kMaxClients ? listener_.get() : -1, POLLIN, 0}};
+    std::vector<pollfd> fds{
+        {signals_.get(), POLLIN, 0},   {in_.control.get(), POLLIN, 0},
+        {in_.status.get(), POLLIN, 0}, {in_.channel.get(), POLLIN, 0},
+        {in_.output.get(), POLLIN, 0}, {clients_.size() < kMaxClients ? listener_.get() : -1, POLLIN, 0}};
     for (const Client& client : clients_) fds.push_back({client.socket.get(), POLLIN, 0});
     const int64_t now = NowMilliseconds();
     const int timeout = wake_at_ == kNever ? -1 : static_cast<int>(std::clamp<int64_t>(wake_at_ - now, 0, 60'000));
@@ -177,8 +177,8 @@ class InstanceServer {
 
   void ReportExit(Client& client, int wait_status) {
     if (client.socket) (void)protocol::SendControl(client.socket.get(), {MessageType::kExited, 1, wait_status, 0});
-    if (client.detached) Tell(format("the detached session {} ended with status {}", client.session.id,
-                                     ExitStatusOf(wait_status)));
+    if (client.detached)
+      Tell(format("the detached session {} ended with status {}", client.session.id, ExitStatusOf(wait_status)));
     client.gone = true;
     idle_since_ = NowMilliseconds();
   }
@@ -278,7 +278,8 @@ class InstanceServer {
       for (const int i : {1, 2}) received.fds[i].Reset(fcntl(in_.output_write.get(), F_DUPFD_CLOEXEC, 0));
     }
     client.session = {.id = ++last_session_, .user = request->user, .attached = true, .started = time(nullptr)};
-    for (const std::string& word : request->argv) client.session.command += (&word == &request->argv[0] ? "" : " ") + word;
+    for (const std::string& word : request->argv)
+      client.session.command += (&word == &request->argv[0] ? "" : " ") + word;
     received.message = {MessageType::kLaunch, client.session.id, 0, bytes->size()};
     (void)protocol::SendControl(client.socket.get(), {MessageType::kAccepted, 0, 0, 0});
     client.session.terminal = isatty(received.fds[0].get());
@@ -363,8 +364,8 @@ class InstanceServer {
     }
     const bool used = std::ranges::any_of(clients_, [](const Client& client) { return client.session.attached; });
     if (used || !listener_ || idle_milliseconds_ < 0 || (keep_alive_ && !guests_idle_)) return;
-    const int64_t idle = last_session_ == 0 ? std::max<int64_t>(idle_milliseconds_, kFirstClientMilliseconds)
-                                            : idle_milliseconds_;
+    const int64_t idle =
+        last_session_ == 0 ? std::max<int64_t>(idle_milliseconds_, kFirstClientMilliseconds) : idle_milliseconds_;
     if (now < idle_since_ + idle) {
       wake_at_ = idle_since_ + idle;
       return;

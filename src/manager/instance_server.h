@@ -27,16 +27,16 @@ struct ServerInputs {
   const InstanceCounters* counters = nullptr;
   std::string name;
   std::string rootfs;
-  PathMap paths;            // for the directories that clients stand in
+  PathMap paths;  // for the directories that clients stand in
   pid_t kernel = 0;
-  UniqueFd control;         // SOCK_SEQPACKET to the guest's init
-  UniqueFd status;          // read end of the kernel's status pipe
-  UniqueFd lifeline;        // write end: the kernel process ends everything when it closes
-  UniqueFd channel;         // SOCK_SEQPACKET to the kernel process: boot plan, terminals
-  UniqueFd output;          // read end of the pipe that is the kernel's and init's standard error
-  UniqueFd output_write;    // its write end, for detached sessions
-  UniqueFd ready;           // gets one byte when clients can connect; closed without one: the start failed
-  int grace_milliseconds = 0;                // between SIGTERM and SIGKILL when nobody says otherwise
+  UniqueFd control;            // SOCK_SEQPACKET to the guest's init
+  UniqueFd status;             // read end of the kernel's status pipe
+  UniqueFd lifeline;           // write end: the kernel process ends everything when it closes
+  UniqueFd channel;            // SOCK_SEQPACKET to the kernel process: boot plan, terminals
+  UniqueFd output;             // read end of the pipe that is the kernel's and init's standard error
+  UniqueFd output_write;       // its write end, for detached sessions
+  UniqueFd ready;              // gets one byte when clients can connect; closed without one: the start failed
+  int grace_milliseconds = 0;  // between SIGTERM and SIGKILL when nobody says otherwise
   std::optional<int32_t> idle_milliseconds;  // instead of the boot plan's
 };
 

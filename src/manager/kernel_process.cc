@@ -122,15 +122,13 @@ class KernelProcess {
     std::string why;
     const TreeInputs inputs{.options = options_,
                             .upper = inputs_.changes ? inputs_.changes->UpperPath() : "",
-                            .current_directory = current_directory_,
-                            .host_name = HostName()};
+                            .current_directory = current_directory_};
     auto tree = BuildGuestTree(*kernel_, inputs, &why);
     if (!tree) GiveUp(why);
     tree_ = std::move(*tree);
     if (options_.trace) StartTrace();
   }
 
-  std::string HostName() const { return options_.host_name.empty() ? options_.name : options_.host_name; }
   bool UseLandlock() const { return inputs_.runtime->loader_is_file(); }
 
   platform::FilterOptions Filter(bool trace) const {
@@ -184,7 +182,7 @@ class KernelProcess {
     fs->mounts = tree_.mounts;
     fs->root_context = fs->cwd_context = 1;
     auto uts = MakeRef<kernel::UtsNames>();
-    uts->node_name = HostName();
+    uts->node_name = tree_.host_name;
     const auto task = Need(kernel_->tasks().AddFirst(launched_->pid, cred::RootCredentials(), fs, uts),
                            "cannot take the first process over");
     UniqueFd image(memfd_create("usl-init", MFD_CLOEXEC));
@@ -198,7 +196,8 @@ class KernelProcess {
   void HandSessionOver() {
     const GuestView view{kernel_->vfs(), tree_.root};
     std::string why = "cannot make the session";
-    const auto request = MakeSession(options_, view, inputs_.terminal, current_directory_, &why);
+    const auto request =
+        MakeSession({options_, tree_.user, tree_.config.umask()}, view, inputs_.terminal, current_directory_, &why);
     if (!request) GiveUp(why);
     ShowTerminals(request->uid);
     const auto payload = Need(protocol::EncodeLaunch(*request), "cannot pass the command and its environment on");
@@ -219,7 +218,7 @@ class KernelProcess {
   void HandBootPlanOver() {
     inputs_.control.Reset();
     const GuestView view{kernel_->vfs(), tree_.root};
-    const auto payload = Need(protocol::EncodeBootPlan(MakeBootPlan(options_, view)), "cannot pass the boot plan on");
+    const auto payload = Need(protocol::EncodeBootPlan(MakeBootPlan(tree_, view)), "cannot pass the boot plan on");
     Need(protocol::SendPayload(inputs_.channel.get(), {protocol::MessageType::kBoot, 0, 0, 0}, payload),
          "cannot reach the supervisor");
     Tell(kStatusStarted);

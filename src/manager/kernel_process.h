@@ -28,8 +28,8 @@ struct KernelProcessInputs {
   std::atomic<uint64_t>* served_calls = nullptr;  // shared with the supervisor
 };
 
-// Builds the guest's file tree, starts its init, hands the session over (or the boot plan) and serves calls until no guest is left. Ends
-// with _exit: 0, or 125 after a line on standard error.
+// Builds the guest's file tree, starts its init, hands the session over (or the boot plan) and serves calls until no
+// guest is left. Ends with _exit: 0, or 125 after a line on standard error.
 [[noreturn]] void RunKernelProcess(KernelProcessInputs inputs);
 
 }  // namespace usl::manager

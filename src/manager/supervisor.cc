@@ -39,7 +39,8 @@ class Supervisor {
   void Step() {
     SessionFront::PollSet front = front_.ToPoll();
     enum { kControl, kStatus, kFront };
-    pollfd fds[kFront + SessionFront::kPolled] = {{inputs_.control.get(), POLLIN, 0}, {inputs_.status.get(), POLLIN, 0}};
+    pollfd fds[kFront + SessionFront::kPolled] = {{inputs_.control.get(), POLLIN, 0},
+                                                  {inputs_.status.get(), POLLIN, 0}};
     std::ranges::copy(front, fds + kFront);
     if (poll(fds, std::size(fds), -1) < 0) return;
     if (fds[kStatus].revents) OnStatus();

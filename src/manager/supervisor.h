@@ -35,8 +35,9 @@ struct SupervisorInputs {
   int grace_milliseconds = 0;  // between SIGTERM and SIGKILL for what the session leaves behind
 };
 
-// Runs until the instance has ended and all of its processes are gone. BlockSupervisedSignals was called. Returns the exit status of the session as a
-// shell would give it (128 + n for signals), or kOwnFailure after telling on standard error what happened.
+// Runs until the instance has ended and all of its processes are gone. BlockSupervisedSignals was called. Returns the
+// exit status of the session as a shell would give it (128 + n for signals), or kOwnFailure after telling on standard
+// error what happened.
 int Supervise(SupervisorInputs inputs);
 
 // 128 + n for a signal, or the status: of a wait status, as a shell gives it.

@@ -8,13 +8,14 @@ namespace usl::protocol {
 namespace {
 
 BootPlan Example() {
-  return {.command = "mount -a",
-          .scripts = {"ssh", "cron"},
-          .services = {{"web", "python3 -m http.server", "www-data", Restart::kAlways}, {"x@1", "", "", Restart::kNever}},
-          .default_user = "ann",
-          .umask = 027,
-          .idle_milliseconds = -1,
-          .keep_alive = true};
+  return {
+      .command = "mount -a",
+      .scripts = {"ssh", "cron"},
+      .services = {{"web", "python3 -m http.server", "www-data", Restart::kAlways}, {"x@1", "", "", Restart::kNever}},
+      .default_user = "ann",
+      .umask = 027,
+      .idle_milliseconds = -1,
+      .keep_alive = true};
 }
 
 TEST(BootPlan, SurvivesTheWire) {

@@ -114,8 +114,8 @@ Result<LaunchRequest> DecodeLaunch(std::span<const std::byte> payload) {
   if (payload.size() < sizeof wire || payload.size() > kMaxLaunchPayload) return Fail(EBADMSG);
   memcpy(&wire, payload.data(), sizeof wire);
   payload = payload.subspan(sizeof wire);
-  if (!AllowsArguments(wire.argc, wire.flags) || wire.group_count > kMaxGroups || (wire.flags & ~kAllLaunchFlags) || wire.reserved ||
-      wire.umask > 0777 || payload.size() < wire.group_count * sizeof(gid_t)) {
+  if (!AllowsArguments(wire.argc, wire.flags) || wire.group_count > kMaxGroups || (wire.flags & ~kAllLaunchFlags) ||
+      wire.reserved || wire.umask > 0777 || payload.size() < wire.group_count * sizeof(gid_t)) {
     return Fail(EBADMSG);
   }
   LaunchRequest request{.uid = wire.uid, .gid = wire.gid, .umask = wire.umask, .flags = wire.flags};

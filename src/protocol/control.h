@@ -94,8 +94,9 @@ struct LaunchRequest {
   std::vector<gid_t> groups;
   std::string user;  // NAME|UID[:GROUP|GID]; empty = the boot plan's
   std::string cwd = "/";
-  std::vector<std::string> argv;  // at least one, but with kLaunchUserShell; argv[0] without a slash is searched in PATH
-  std::vector<std::string> env;   // NAME=VALUE
+  std::vector<std::string>
+      argv;                      // at least one, but with kLaunchUserShell; argv[0] without a slash is searched in PATH
+  std::vector<std::string> env;  // NAME=VALUE
 };
 
 // E2BIG: more than kMaxLaunchPayload; EINVAL: no argv, too many groups, or a string with a NUL inside.

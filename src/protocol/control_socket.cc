@@ -75,7 +75,8 @@ Result<UniqueFd> MakePayload(std::span<const std::byte> bytes) {
   if (!memory) return FailErrno();
   const ssize_t written = write(memory.get(), bytes.data(), bytes.size());
   if (written != static_cast<ssize_t>(bytes.size())) return Fail(written < 0 ? errno : ENOSPC);
-  if (fcntl(memory.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0) return FailErrno();
+  if (fcntl(memory.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+    return FailErrno();
   return memory;
 }
 

@@ -1,4 +1,5 @@
-// Control messages, launch requests and boot plans from hostile bytes: no crash, and what is accepted is what the encoder makes.
+// Control messages, launch requests and boot plans from hostile bytes: no crash, and what is accepted is what the
+// encoder makes.
 #include <algorithm>
 #include <cstdlib>
 
