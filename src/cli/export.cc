@@ -47,9 +47,9 @@ class OutputFile {
 int Export(const ExportOptions& options) {
   CatchInterrupts();
   const bool to_output = options.file == "-";
-  const auto form = options.form.empty() ? (to_output ? manager::Compression::kNone
-                                                      : manager::CompressionOf(options.file))
-                                         : manager::CompressionByName(options.form);
+  const auto form = options.form.empty()
+                        ? (to_output ? manager::Compression::kNone : manager::CompressionOf(options.file))
+                        : manager::CompressionByName(options.form);
   if (!form) return Fail(format("there is no form \"{}\"; use tar, tar.gz, tar.xz or tar.zst", options.form));
   if (to_output && isatty(STDOUT_FILENO)) return Fail("an archive is not for a terminal; name a file, or use a pipe");
   OutputFile output(options.file);
@@ -59,9 +59,9 @@ int Export(const ExportOptions& options) {
   std::string why;
   const manager::Distributions distributions(manager::Registry::OfUser());
   Progress progress(format("exporting \"{}\"", options.name), options.quiet);
-  const auto packed = distributions.Export(
-      options.name, to_output ? STDOUT_FILENO : output.fd(),
-      {.what = options.file, .compression = *form, .progress = progress.Callback()}, &why);
+  const auto packed =
+      distributions.Export(options.name, to_output ? STDOUT_FILENO : output.fd(),
+                           {.what = options.file, .compression = *form, .progress = progress.Callback()}, &why);
   progress.Clear();
   if (!packed) {
     Fail(why);

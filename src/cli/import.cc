@@ -42,8 +42,8 @@ int Import(const ImportOptions& options) {
     if (wanted.location.empty()) return Fail(why);
   }
   Progress progress(format("unpacking \"{}\"", options.file), options.quiet);
-  const auto imported = distributions.Import(
-      fd->get(), {.what = options.file, .progress = progress.Callback()}, std::move(wanted), &why);
+  const auto imported =
+      distributions.Import(fd->get(), {.what = options.file, .progress = progress.Callback()}, std::move(wanted), &why);
   progress.Clear();
   if (imported) return 0;
   Fail(why);
@@ -65,7 +65,8 @@ Command AddImport(CLI::App& parser) {
 }
 
 Command AddImportInPlace(CLI::App& parser) {
-  CLI::App* app = parser.add_subcommand("import-in-place", "Make a distribution of a directory, which is used as it is");
+  CLI::App* app =
+      parser.add_subcommand("import-in-place", "Make a distribution of a directory, which is used as it is");
   struct Options {
     std::string name, directory;
   };
@@ -84,8 +85,8 @@ Command AddImportInPlace(CLI::App& parser) {
             manager::Distributions distributions(manager::Registry::OfUser());
             const auto hold = manager::StoreHold::Take(distributions.registry(), &why);
             if (!hold) return Fail(why);
-            const auto added = distributions.Add(
-                *hold, {.name = options->name, .in_place = tree, .source = tree}, &why);
+            const auto added =
+                distributions.Add(*hold, {.name = options->name, .in_place = tree, .source = tree}, &why);
             return added ? 0 : Fail(why);
           }};
 }

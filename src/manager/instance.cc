@@ -19,6 +19,8 @@
 #include "fs/tmpfs.h"
 #include "kernel/ipc_registry.h"
 #include "manager/change_tree.h"
+#include "manager/distribution_lock.h"
+#include "manager/distributions.h"
 #include "manager/host_paths.h"
 #include "manager/instance_log.h"
 #include "manager/instance_server.h"
@@ -97,7 +99,21 @@ class Starter {
 
   // In the process that is to be the supervisor. `ready` and the log as in ServerInputs.
   void Serve(const InstanceSpec& spec, const InstancePlace& place, InstanceLog& log, UniqueFd ready) {
-    std::string why = Prepare(true);
+    std::string why;
+    std::optional<DistributionLock> lock;  // the kernel process has it too
+    if (!spec.distribution.empty()) {
+      const Registry registry = Registry::OfUser();
+      auto taken = DistributionLock::Take(registry, spec.distribution, &why);
+      if (!taken) {
+        Refuse(why);
+        return;
+      }
+      lock.emplace(std::move(*taken));
+      UseDistribution(registry, lock->distribution(), options_);
+      options_.name = lock->distribution().name;
+      options_.user = lock->distribution().default_user;
+    }
+    why = Prepare(true);
     void* shared = mmap(nullptr, sizeof(InstanceCounters), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (why.empty() && shared == MAP_FAILED) why = "no memory";
     if (!why.empty()) {
@@ -232,7 +248,7 @@ class Starter {
     return inputs;
   }
 
-  const RunOptions& options_;
+  RunOptions options_;
   // Removed in this order by the supervisor when it is done: the view's changes, then the run-time directory.
   std::optional<platform::RuntimeDir> runtime_;
   std::optional<ChangeTree> changes_;

@@ -21,7 +21,9 @@ void FillStandardDescriptors();
 
 // An instance that can be joined: what runs, and under which key it is found.
 struct InstanceSpec {
-  std::string key;                           // IsValidName; a distribution's id, or the name of what runs without one
+  std::string key;  // IsValidName; a distribution's id, or the name of what runs without one
+  // A distribution's name: its trees and defaults are put into the options under its lock, when the instance starts.
+  std::string distribution;
   RunOptions options;                        // its command, user and working directory mean nothing
   std::optional<int32_t> idle_milliseconds;  // instead of the configuration's; negative: never ends by itself
 };
