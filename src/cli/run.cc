@@ -7,6 +7,30 @@
 namespace usl::cli {
 namespace {
 
+// In a distribution, and nothing is asked for that is not its instance's to have: then the command joins that.
+bool IsPlainSession(const RunArguments& arguments) {
+  const manager::RunOptions& options = arguments.options;
+  return !arguments.distribution.empty() && arguments.volumes.empty() && arguments.binds.empty() &&
+         arguments.shares.empty() && options.publish.empty() && !options.here && arguments.network == "host" &&
+         options.host_name.empty() && options.name == manager::RunOptions().name;
+}
+
+int RunSession(RunArguments arguments, const std::vector<std::string>& command) {
+  std::string why = CheckRunArguments(arguments);
+  if (!why.empty()) return Refuse(why);
+  const auto target = FindTarget(arguments.distribution, &why);
+  if (!target) return Refuse(why);
+  const manager::RunOptions& options = arguments.options;
+  return manager::RunSession(target->key, target->Spec(),
+                             {.user = options.user,
+                              .directory = options.working_directory.empty() ? "~" : options.working_directory,
+                              .environment = options.environment,
+                              .command = command,
+                              .user_shell = command.empty(),
+                              .login_shell = command.empty(),
+                              .terminal = options.terminal});
+}
+
 int RunDetached(const manager::RunOptions& options) {
   if (options.command.empty()) return Refuse("run: --detach wants a command");
   std::string why;
@@ -39,6 +63,7 @@ Command AddRun(CLI::App& parser) {
       ->needs("--name");
   return {app,
           [arguments, detach](const std::vector<std::string>& rest) {
+            if (!*detach && IsPlainSession(*arguments)) return RunSession(*arguments, rest);
             return RunChecked(*arguments, rest, [&](const manager::RunOptions& options) {
               return *detach ? RunDetached(options) : manager::RunInstance(options);
             });

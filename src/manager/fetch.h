@@ -73,10 +73,10 @@ class Fetcher {
   static std::string FindHelper();
 
  private:
-  struct Message;
   Result<void> Start(std::string* why);
   void Stop();
-  Result<HttpReply> Transfer(const std::string& request_line, const std::string& what, std::string* why);
+  Result<HttpReply> Transfer(const std::string& request_line, uint64_t max_body, const std::string& what,
+                             std::string* why);
   // The next line from the helper, or `size` bytes. EPIPE: it is gone.
   Result<std::string> ReadLine();
   Result<std::string> ReadBytes(size_t size);
