@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/front_words.h"
 #include "cli/wsl_words.h"
 #include "manager/supervisor.h"
 
@@ -67,15 +68,16 @@ CommandLine::CommandLine()
               AddClone(parser),      AddSnapshot(parser), AddRollback(parser), AddSetDefault(parser),
               AddManage(parser),     AddPath(parser),     AddDoctor(parser),   AddFsck(parser),
               AddCompletion(parser), AddHelp(parser),     AddVersion(parser)};
+  for (Command& command : AddInstanceCommands(parser)) commands.push_back(std::move(command));
 }
 
 int Main(const std::vector<std::string>& arguments) {
   CommandLine line;
-  if (arguments.empty()) {
+  std::vector<std::string> words = TranslateWslWords(TranslateFrontWords(arguments));
+  if (words.empty()) {
     fputs(line.parser.help().c_str(), stdout);
     return 0;
   }
-  std::vector<std::string> words = TranslateWslWords(arguments);
   std::vector<std::string> rest;
   const Command* command = FindCommand(line, words.front());
   if (!command && !words.front().starts_with('-'))

@@ -41,6 +41,9 @@ Command AddCompletion(CLI::App& parser);
 Command AddHelp(CLI::App& parser);
 Command AddVersion(CLI::App& parser);
 
+// Those on instances that can be joined: shell, exec, start, stop, kill, shutdown, status, ps, stats, top, logs.
+std::vector<Command> AddInstanceCommands(CLI::App& parser);
+
 // The parser with all subcommands, and the list of them in the order of the help text.
 struct CommandLine {
   CommandLine();

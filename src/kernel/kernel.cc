@@ -126,6 +126,10 @@ Result<Reply> Kernel::Dispatch(Task& task, const platform::Notification& notific
 }
 
 void Kernel::Handle(const platform::Notification& notification) {
+  // One writer at a time: no locked instruction.
+  if (std::atomic<uint64_t>* count = options_.served_calls) {
+    count->store(count->load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
   // A new program begins with served calls, of which the first are donations.
   const bool is_exec = notification.nr == SYS_execve || notification.nr == SYS_execveat;
   if (listener_->placement().OnCall(notification.tid, is_exec)) events_->StartTicking();

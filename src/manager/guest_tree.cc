@@ -7,6 +7,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -25,10 +27,11 @@
 #include "fs/volfs.h"
 #include "kernel/exec_service.h"
 #include "kernel/proc_source.h"
-#include "manager/accounts.h"
 #include "manager/host_paths.h"
 #include "manager/host_shares.h"
+#include "manager/hosts_file.h"
 #include "manager/mount_types.h"
+#include "protocol/accounts.h"
 
 namespace usl::manager {
 namespace {
@@ -44,6 +47,9 @@ struct Synthetic {
   Ref<fs::DevPts> devpts;
 };
 
+// The first line of a resolv.conf that every start renews.
+const std::string kResolverMark = "# Written by usl at every start; network.generateResolvConf = false turns it off.\n";
+
 std::string ReadHostFile(const std::string& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), {}};
@@ -55,10 +61,14 @@ class Builder {
 
   // Each step leaves a line for people in `why` and returns false when it fails.
   bool Build() {
-    if (!MakeRoot() || !MakeSynthetic() || !MountSystem()) return false;
+    if (!MakeRoot()) return false;
+    Configure();
+    if (!MakeSynthetic() || !MountSystem()) return false;
     if (!AllowShares()) return false;
     AddMountTypes(kernel_, View().Context(), synthetic_->instance, shares_);
-    return MountVolumes() && WriteNetworkFiles();
+    if (!MountVolumes()) return false;
+    MountAutomatic();
+    return WriteNetworkFiles();
   }
 
   GuestTree tree;
@@ -105,6 +115,26 @@ class Builder {
     }
     tree.root = {tree.mounts->root(), dentry};
     return true;
+  }
+
+  // Before anything is mounted, so that the guest's own files are read.
+  void Configure() {
+    const RunOptions& options = inputs_.options;
+    std::vector<ConfigFile> files = options.host_config;
+    if (options.guest_config && !options.IsHostView()) {
+      const GuestView view = View();
+      std::ranges::move(
+          ReadGuestConfig([&view](const std::string& path) { return view.ReadFile(path, kMaxConfigSize); }),
+          std::back_inserter(files));
+    }
+    tree.config = Config::Merge(std::move(files));
+    const std::string& configured = tree.config.Text("network.hostname");
+    tree.host_name = !options.host_name.empty() ? options.host_name : !configured.empty() ? configured : options.name;
+    tree.user = options.user.empty() ? tree.config.Text("user.default") : options.user;
+    for (const std::string& warning : tree.config.warnings()) fprintf(stderr, "usl: %s\n", warning.c_str());
+    std::vector<std::string> missing;
+    automatic_ = tree.config.AutomountVolumes(&missing);
+    for (const std::string& warning : missing) fprintf(stderr, "usl: %s\n", warning.c_str());
   }
 
   bool MakeSynthetic() {
@@ -181,7 +211,7 @@ class Builder {
     const fs::ProcSource::Uts names = synthetic_->source.UtsNames(0);
     constexpr unsigned kNotice = 5, kInformation = 6;
     kernel_.log().Add(kNotice, format("Linux version {} (usl@usl) {}", names.release, names.version));
-    kernel_.log().Add(kInformation, format("usl: instance {} starts", inputs_.host_name));
+    kernel_.log().Add(kInformation, format("usl: instance {} starts", tree.host_name));
   }
 
   // Interpreters for foreign programs. Distributions expect it mounted; systemd would mount it on demand.
@@ -208,6 +238,9 @@ class Builder {
     for (const Volume& volume : inputs_.options.volumes) {
       if (!Allow(volume.host_path, volume.alias, volume.options.read_only)) return false;
     }
+    for (const Volume& volume : automatic_) {
+      if (!Allow(volume.host_path, volume.alias, volume.options.read_only)) return false;
+    }
     for (const Share& share : inputs_.options.shares) {
       if (!Allow(share.host_path, share.alias, share.read_only)) return false;
     }
@@ -217,8 +250,8 @@ class Builder {
   // The host user's files belong to the user of the session.
   bool FindOwner() {
     const GuestView view = View();
-    return ResolveAccount(inputs_.options.user, view.ReadFile("/etc/passwd").value_or(""),
-                          view.ReadFile("/etc/group").value_or(""), &owner_, &why);
+    return protocol::ResolveAccount(tree.user, view.ReadFile("/etc/passwd").value_or(""),
+                                    view.ReadFile("/etc/group").value_or(""), &owner_, &why);
   }
 
   bool MountVolumes() {
@@ -233,6 +266,16 @@ class Builder {
                  .alias = {},
                  .guest_path = inputs_.current_directory,
                  .options = {.host_modes = true}});
+  }
+
+  // Those of the configuration. The guest says where, so what fails is the guest's own loss.
+  void MountAutomatic() {
+    if (automatic_.empty()) return;
+    bool bound = FindOwner();
+    for (const Volume& volume : automatic_) bound = bound && Bind(volume);
+    if (bound) return;
+    fprintf(stderr, "usl: automount: %s\n", why.c_str());
+    why.clear();
   }
 
   bool Bind(const Volume& volume) {
@@ -261,23 +304,31 @@ class Builder {
   // Names must resolve: on many hosts resolv.conf is a link into /run, which is the instance's own and empty.
   bool WriteNetworkFiles() {
     const GuestView view = View();
-    if (inputs_.options.network && !view.Exists("/etc/resolv.conf")) WriteResolver(view);
-    const std::string& name = inputs_.host_name;
-    auto hosts = view.ReadFile("/etc/hosts");
-    std::string text = hosts ? *hosts : "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
     const bool is_view = inputs_.options.IsHostView();
-    if (!hosts || (is_view && text.find(name) == text.npos)) {
-      // Without its own name sudo and others wait for a name server.
-      if (!text.empty() && text.back() != '\n') text += '\n';
-      (void)view.WriteFile("/etc/hosts", text + "127.0.1.1\t" + name + "\n");
-    }
-    if (is_view) (void)view.WriteFile("/etc/hostname", name + "\n");
+    if (inputs_.options.network && tree.config.Flag("network.generateResolvConf")) WriteResolver(view);
+    if (tree.config.Flag("network.generateHosts")) WriteHosts(view, is_view);
+    if (is_view) (void)view.WriteFile("/etc/hostname", tree.host_name + "\n");
     return true;
   }
 
+  // Without its own name sudo and others wait for a name server. In a tree that is kept the line is marked, so that the
+  // next start with another name replaces it.
+  void WriteHosts(const GuestView& view, bool is_view) {
+    const auto hosts = view.ReadFile("/etc/hosts");
+    if (!hosts && hosts.error().code() != ENOENT) return;
+    const std::string old = hosts ? *hosts : "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+    const std::string text = HostsWithName(old, tree.host_name, !is_view);
+    if (!hosts || text != old) (void)view.WriteFile("/etc/hosts", text);
+  }
+
+  // A file that is not USL's own stays as it is.
   void WriteResolver(const GuestView& view) {
-    const std::string content = ReadHostFile("/etc/resolv.conf");
-    if (content.empty()) return;
+    const bool is_view = inputs_.options.IsHostView();
+    const bool exists = view.Exists("/etc/resolv.conf");
+    std::string content = ReadHostFile("/etc/resolv.conf");
+    if (content.empty() || (exists && is_view)) return;
+    if (exists && !view.ReadFile("/etc/resolv.conf").value_or("").starts_with(kResolverMark)) return;
+    if (!is_view) content = kResolverMark + content;
     char* target = realpath("/etc/resolv.conf", nullptr);
     const std::string place = target ? target : "";
     free(target);
@@ -286,13 +337,14 @@ class Builder {
       (void)view.MakeDirectories(place.substr(0, place.rfind('/')));
       (void)view.WriteFile(place, content);
     }
-    if (!view.Exists("/etc/resolv.conf")) (void)view.WriteFile("/etc/resolv.conf", content);
+    if (exists || !view.Exists("/etc/resolv.conf")) (void)view.WriteFile("/etc/resolv.conf", content);
   }
 
   kernel::Kernel& kernel_;
   const TreeInputs& inputs_;
   Synthetic* synthetic_ = nullptr;
-  Account owner_;
+  protocol::Account owner_;
+  std::vector<Volume> automatic_;
   std::shared_ptr<HostShares> shares_ = std::make_shared<HostShares>(WineDrives::OfUser());
 };
 

@@ -22,9 +22,11 @@
 #include "init/image.h"
 #include "kernel/exec_service.h"
 #include "kernel/kernel.h"
+#include "manager/boot_config.h"
 #include "manager/guest_tree.h"
 #include "manager/host_paths.h"
 #include "manager/session.h"
+#include "manager/session_front.h"
 #include "manager/supervisor.h"
 #include "manager/trace_lines.h"
 #include "net/net_service.h"
@@ -50,7 +52,11 @@ class KernelProcess {
     PrepareProcess();
     MakeKernel();
     Launch();
-    HandSessionOver();
+    if (inputs_.channel) {
+      HandBootPlanOver();
+    } else {
+      HandSessionOver();
+    }
     if (started_by_root_) KeepFileCapabilities();
     Serve();
   }
@@ -80,7 +86,7 @@ class KernelProcess {
     setsid();
     for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) std::signal(signal, SIG_IGN);
     prctl(PR_SET_NAME, "usl-kernel");
-    for (int i = 0; i < 3; ++i) {
+    for (int i = 0; i < 3 && !inputs_.channel; ++i) {
       stdio_[i].Reset(fcntl(inputs_.stdio[i], F_DUPFD_CLOEXEC, 10));
       if (!stdio_[i]) stdio_[i].Reset(open("/dev/null", O_RDWR | O_CLOEXEC));
     }
@@ -107,7 +113,8 @@ class KernelProcess {
                                   .network = options_.network,
                                   .confined_by_host = UseLandlock() && platform::LandlockAbi() >= 6,
                                   .release = {},
-                                  .fast_path = !options_.trace};
+                                  .fast_path = !options_.trace,
+                                  .served_calls = inputs_.served_calls};
     auto vfs = Need(vfs::Vfs::Create(inputs_.runtime->path()), "cannot make the run-time files");
     // Never destroyed: the process ends with _exit while workers still sit in the host's kernel.
     kernel_ = new kernel::Kernel(std::move(options), std::move(vfs), syscalls::MakeHandlers());
@@ -120,15 +127,13 @@ class KernelProcess {
     std::string why;
     const TreeInputs inputs{.options = options_,
                             .upper = inputs_.changes ? inputs_.changes->UpperPath() : "",
-                            .current_directory = current_directory_,
-                            .host_name = HostName()};
+                            .current_directory = current_directory_};
     auto tree = BuildGuestTree(*kernel_, inputs, &why);
     if (!tree) GiveUp(why);
     tree_ = std::move(*tree);
     if (options_.trace) StartTrace();
   }
 
-  std::string HostName() const { return options_.host_name.empty() ? options_.name : options_.host_name; }
   bool UseLandlock() const { return inputs_.runtime->loader_is_file(); }
 
   platform::FilterOptions Filter(bool trace) const {
@@ -185,7 +190,7 @@ class KernelProcess {
     fs->mounts = tree_.mounts;
     fs->root_context = fs->cwd_context = 1;
     auto uts = MakeRef<kernel::UtsNames>();
-    uts->node_name = HostName();
+    uts->node_name = tree_.host_name;
     const auto task = Need(kernel_->tasks().AddFirst(launched_->pid, cred::RootCredentials(), fs, uts),
                            "cannot take the first process over");
     UniqueFd image(memfd_create("usl-init", MFD_CLOEXEC));
@@ -199,7 +204,8 @@ class KernelProcess {
   void HandSessionOver() {
     const GuestView view{kernel_->vfs(), tree_.root};
     std::string why = "cannot make the session";
-    const auto request = MakeSession(options_, view, inputs_.terminal, current_directory_, &why);
+    const auto request =
+        MakeSession({options_, tree_.user, tree_.config.umask()}, view, inputs_.terminal, current_directory_, &why);
     if (!request) GiveUp(why);
     ShowTerminals(request->uid);
     const auto payload = Need(protocol::EncodeLaunch(*request), "cannot pass the command and its environment on");
@@ -215,6 +221,33 @@ class KernelProcess {
     for (UniqueFd& fd : stdio_) fd.Reset();
     Tell(kStatusStarted);
     inputs_.status.Reset();
+  }
+
+  void HandBootPlanOver() {
+    inputs_.control.Reset();
+    const GuestView view{kernel_->vfs(), tree_.root};
+    const auto payload = Need(protocol::EncodeBootPlan(MakeBootPlan(tree_, view)), "cannot pass the boot plan on");
+    Need(protocol::SendPayload(inputs_.channel.get(), {protocol::MessageType::kBoot, 0, 0, 0}, payload),
+         "cannot reach the supervisor");
+    Tell(kStatusStarted);
+    inputs_.status.Reset();
+    kernel_->Watch(inputs_.channel.get(), EPOLLIN, [this](uint32_t) { OnChannel(); });
+  }
+
+  // The supervisor asks for terminals of new sessions.
+  void OnChannel() {
+    const auto received = protocol::ReceiveControl(inputs_.channel.get());
+    if (!received) {
+      if (received.error().code() != EAGAIN) kernel_->Unwatch(inputs_.channel.get());  // it ended: so does the lifeline
+      return;
+    }
+    if (received->message.type != protocol::MessageType::kAddTerminal) return;
+    // The guest's root owns it until init knows whose session it is.
+    if (auto added = tree_.devpts->AddTerminal(received->fds[0].get(), 0, true); !added) {
+      Log(LogLevel::kWarning, "a session's terminal has no name in the guest: {}", ErrorText(added.error().code()));
+    }
+    (void)protocol::SendControl(inputs_.channel.get(),
+                                {protocol::MessageType::kTerminalAdded, received->message.session, 0, 0});
   }
 
   // The session's terminals exist in the guest's /dev/pts: its own pty, or the user's where that was handed through.

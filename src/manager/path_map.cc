@@ -94,9 +94,10 @@ void PathMap::Add(std::string guest, std::string host) {
 
 PathMap PathMap::Of(const RunOptions& options, const std::string& current_directory) {
   PathMap map;
-  map.Add("/", options.rootfs.empty() ? "/" : options.rootfs);
+  // What lies in layers has no one place on the host.
+  map.Add("/", options.IsHostView() ? "/" : options.layers.empty() ? options.rootfs : "");
   for (const char* own : {"/proc", "/sys", "/dev", "/run", "/tmp"}) map.Add(own, "");
-  if (options.rootfs.empty() && !HostHome().empty()) map.Add(HostHome(), "");
+  if (options.IsHostView() && !HostHome().empty()) map.Add(HostHome(), "");
   for (const Volume& volume : options.volumes) map.Add(volume.guest_path, volume.host_path);
   if (options.here) map.Add(current_directory, current_directory);
   return map;

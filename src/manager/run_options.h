@@ -2,9 +2,11 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fs/drvfs.h"
+#include "manager/config_file.h"
 #include "net/policy.h"
 
 namespace usl::manager {
@@ -43,8 +45,12 @@ struct RunOptions {
   bool network = true;
   std::vector<net::AddressRule> allow_out, allow_in;
   bool restrict_out = false, restrict_in = false;  // to those
-  bool here = false;                               // bind the current directory at the same path and start there
-  bool terminal = false;                           // a pty even where standard input or output is none
+  bool here = false;  // bind the current directory at the same path and start there
+  // The guest's /etc/wsl.conf and /etc/usl.conf count (never in the view of the host, which has the host's).
+  bool guest_config = true;
+  // What the host says of this distribution: config.toml and `usl set`. Empty for a tree that is none.
+  std::vector<ConfigFile> host_config;
+  bool terminal = false;  // a pty even where standard input or output is none
   bool trace = false;
   std::string trace_file;            // of `usl trace`; empty = standard error
   std::vector<std::string> command;  // empty = the user's shell as a login shell
@@ -57,6 +63,8 @@ struct RunOptions {
 // be a path with a drive of Wine ("C:", "D:\\Music"). A relative one is taken from the current directory. Options that
 // are given already in `volume` are the defaults. On failure returns false and a line for people in `why`.
 bool ParseVolume(const std::string& text, Volume* volume, std::string* why);
+// The OPTIONS alone. On failure `bad` is the one that there is not, or that has no such value.
+bool ParseVolumeOptions(std::string_view options, Volume* volume, std::string* bad);
 // Parses HOST[:ro].
 bool ParseShare(const std::string& text, Share* share, std::string* why);
 

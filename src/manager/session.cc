@@ -6,9 +6,9 @@
 
 #include "base/format.h"
 #include "cred/credentials.h"
-#include "manager/accounts.h"
 #include "manager/environment.h"
 #include "manager/host_paths.h"
+#include "protocol/accounts.h"
 
 namespace usl::manager {
 namespace {
@@ -62,14 +62,17 @@ bool GuestView::Exists(const std::string& path) const {
   return vfs.Walk(Context(), {root, path}, 0).has_value();
 }
 
-Result<protocol::LaunchRequest> MakeSession(const RunOptions& options, const GuestView& view, bool terminal,
+Result<protocol::LaunchRequest> MakeSession(const SessionOptions& session, const GuestView& view, bool terminal,
                                             const std::string& current_directory, std::string* why) {
-  Account account;
+  const RunOptions& options = session.options;
+  protocol::Account account;
   const auto passwd = view.ReadFile("/etc/passwd");
   const auto group = view.ReadFile("/etc/group");
-  if (!ResolveAccount(options.user, passwd.value_or(""), group.value_or(""), &account, why)) return Fail(EINVAL);
+  if (!protocol::ResolveAccount(session.user, passwd.value_or(""), group.value_or(""), &account, why))
+    return Fail(EINVAL);
 
-  protocol::LaunchRequest request{.uid = account.uid, .gid = account.gid, .groups = account.groups};
+  protocol::LaunchRequest request{
+      .uid = account.uid, .gid = account.gid, .umask = session.umask, .groups = account.groups};
   const bool same_files = options.IsHostView();
   request.env = MakeEnvironment(account, options.environment, terminal, same_files, environ);
   if (!options.working_directory.empty()) {

@@ -25,8 +25,14 @@ struct GuestView {
   bool Exists(const std::string& path) const;
 };
 
+struct SessionOptions {
+  const RunOptions& options;
+  const std::string& user;  // instead of options.user: the configuration may have named it
+  mode_t umask = 022;
+};
+
 // The request for init. `current_directory` is the host's, for --here. On failure `why` has a line for people.
-Result<protocol::LaunchRequest> MakeSession(const RunOptions& options, const GuestView& view, bool terminal,
+Result<protocol::LaunchRequest> MakeSession(const SessionOptions& session, const GuestView& view, bool terminal,
                                             const std::string& current_directory, std::string* why);
 
 }  // namespace usl::manager
