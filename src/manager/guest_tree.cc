@@ -90,13 +90,15 @@ class Builder {
                              .keep = !inputs_.options.keep.empty()});
   }
 
-  static Result<Ref<vfs::FileSystem>> OpenTree(const std::string& directory) {
-    return USL_TRY(fs::VolFs::Open({.upper = fs::LayerOptions{.path = directory}, .sync_copy_up = true}));
+  static Result<Ref<vfs::FileSystem>> OpenTree(const RunOptions& options) {
+    fs::VolFsOptions volfs{.upper = fs::LayerOptions{.path = options.rootfs}, .sync_copy_up = true};
+    for (const std::string& layer : options.layers) volfs.lowers.push_back({.path = layer});
+    return USL_TRY(fs::VolFs::Open(std::move(volfs)));
   }
 
   bool MakeRoot() {
     const RunOptions& options = inputs_.options;
-    const auto root = options.rootfs.empty() ? MakeView() : OpenTree(options.rootfs);
+    const auto root = options.rootfs.empty() ? MakeView() : OpenTree(options);
     if (!root) {
       return Fail(options.rootfs.empty() ? "cannot make the view of this machine's files" : "cannot use its root",
                   root.error());

@@ -85,7 +85,8 @@ class Starter {
  private:
   // Everything that can fail before there is a child. Returns why, or nothing.
   std::string Prepare() {
-    if (!options_.rootfs.empty()) {
+    // What the tree of a distribution lacks, its layers have.
+    if (!options_.rootfs.empty() && options_.layers.empty()) {
       const std::string bad = ExplainBadRootfs(options_.rootfs);
       if (!bad.empty()) {
         return format("cannot start \"{}\": its root \"{}\" {}", options_.name, options_.rootfs, bad);

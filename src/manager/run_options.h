@@ -28,7 +28,9 @@ struct Share {
 
 struct RunOptions {
   std::string rootfs;  // the guest's tree; empty = a copy-on-write view of the host's root
-  std::string keep;    // name under which the view's changes are kept; empty = thrown away
+  // Read-only trees below it, the topmost first; absolute paths.
+  std::vector<std::string> layers;
+  std::string keep;  // name under which the view's changes are kept; empty = thrown away
   std::string name = "usl";
   std::string host_name;                 // empty = the name
   std::string user;                      // NAME|UID[:GROUP|GID]; empty = root
