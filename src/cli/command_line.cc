@@ -60,8 +60,8 @@ CommandLine::CommandLine()
   parser.set_version_flag("--version", "usl " USL_VERSION);
   parser.set_help_flag("-h,--help", "Print what there is and exit");
   parser.option_defaults()->always_capture_default(false);
-  commands = {AddRun(parser),  AddTrace(parser),      AddPath(parser), AddDoctor(parser),
-              AddFsck(parser), AddCompletion(parser), AddHelp(parser), AddVersion(parser)};
+  commands = {AddRun(parser),    AddTrace(parser), AddPath(parser),       AddDoctor(parser), AddFsck(parser),
+              AddConfig(parser), AddSet(parser),   AddCompletion(parser), AddHelp(parser),   AddVersion(parser)};
 }
 
 int Main(const std::vector<std::string>& arguments) {

@@ -22,6 +22,8 @@ Command AddTrace(CLI::App& parser);
 Command AddPath(CLI::App& parser);
 Command AddDoctor(CLI::App& parser);
 Command AddFsck(CLI::App& parser);
+Command AddConfig(CLI::App& parser);
+Command AddSet(CLI::App& parser);
 Command AddCompletion(CLI::App& parser);
 Command AddHelp(CLI::App& parser);
 Command AddVersion(CLI::App& parser);

@@ -18,6 +18,8 @@ struct RunArguments {
   std::vector<std::string> binds;
   std::vector<std::string> shares;
   std::string network = "host";
+  std::string interop;  // off|all|PROGRAM,...; empty: the configuration's
+  bool ssh_agent = false;
 };
 
 void AddRunOptions(CLI::App& app, RunArguments& arguments);

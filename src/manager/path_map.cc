@@ -93,8 +93,16 @@ void PathMap::Add(std::string guest, std::string host) {
 }
 
 PathMap PathMap::Of(const RunOptions& options, const std::string& current_directory) {
+  return Of(options, current_directory, options.rootfs.empty() ? "/" : options.rootfs);
+}
+
+PathMap PathMap::OfShared(const RunOptions& options, const std::string& current_directory) {
+  return Of(options, current_directory, options.rootfs.empty() ? "/" : "");
+}
+
+PathMap PathMap::Of(const RunOptions& options, const std::string& current_directory, const std::string& root) {
   PathMap map;
-  map.Add("/", options.rootfs.empty() ? "/" : options.rootfs);
+  map.Add("/", root);
   for (const char* own : {"/proc", "/sys", "/dev", "/run", "/tmp"}) map.Add(own, "");
   if (options.rootfs.empty() && !HostHome().empty()) map.Add(HostHome(), "");
   for (const Volume& volume : options.volumes) map.Add(volume.guest_path, volume.host_path);
