@@ -62,12 +62,12 @@ CommandLine::CommandLine()
   parser.set_version_flag("--version", "usl " USL_VERSION);
   parser.set_help_flag("-h,--help", "Print what there is and exit");
   parser.option_defaults()->always_capture_default(false);
-  commands = {AddRun(parser),        AddTrace(parser),    AddInstall(parser),  AddPull(parser),
-              AddImages(parser),     AddRmi(parser),      AddImport(parser),   AddImportInPlace(parser),
-              AddExport(parser),     AddList(parser),     AddRemove(parser),   AddRename(parser),
-              AddClone(parser),      AddSnapshot(parser), AddRollback(parser), AddSetDefault(parser),
-              AddManage(parser),     AddPath(parser),     AddDoctor(parser),   AddFsck(parser),
-              AddCompletion(parser), AddHelp(parser),     AddVersion(parser)};
+  commands = {
+      AddRun(parser),        AddTrace(parser),  AddInstall(parser),       AddPull(parser),     AddImages(parser),
+      AddRmi(parser),        AddImport(parser), AddImportInPlace(parser), AddExport(parser),   AddList(parser),
+      AddRemove(parser),     AddRename(parser), AddClone(parser),         AddSnapshot(parser), AddRollback(parser),
+      AddSetDefault(parser), AddManage(parser), AddPath(parser),          AddDoctor(parser),   AddFsck(parser),
+      AddConfig(parser),     AddSet(parser),    AddCompletion(parser),    AddHelp(parser),     AddVersion(parser)};
   for (Command& command : AddInstanceCommands(parser)) commands.push_back(std::move(command));
 }
 

@@ -37,6 +37,8 @@ Command AddImages(CLI::App& parser);
 Command AddRmi(CLI::App& parser);
 Command AddDoctor(CLI::App& parser);
 Command AddFsck(CLI::App& parser);
+Command AddConfig(CLI::App& parser);
+Command AddSet(CLI::App& parser);
 Command AddCompletion(CLI::App& parser);
 Command AddHelp(CLI::App& parser);
 Command AddVersion(CLI::App& parser);

@@ -39,6 +39,28 @@ int RunImage(RunArguments arguments, const std::function<int(const manager::RunO
   return hold ? run(arguments.options) : Fail(why);
 }
 
+// The switches become settings, which win.
+std::string CheckInterop(RunArguments& arguments) {
+  manager::ConfigFile switches;
+  const auto add = [&](std::string_view key, std::string_view value, std::string_view where) {
+    std::string why;
+    auto setting = manager::CheckSetting(key, value, manager::ConfigOrigin::kCommandLine, where, &why);
+    if (!setting) return why;
+    switches.settings.push_back(std::move(*setting));
+    return why;
+  };
+  std::string why;
+  if (arguments.interop == "off" || arguments.interop == "all") {
+    why = add("interop.policy", arguments.interop, "--interop");
+  } else if (!arguments.interop.empty()) {
+    why = add("interop.allow", arguments.interop, "--interop");
+    if (why.empty()) why = add("interop.policy", "list", "--interop");
+  }
+  if (why.empty() && arguments.ssh_agent) why = add("interop.sshAgent", "true", "--ssh-agent");
+  if (!switches.settings.empty()) arguments.options.host_config.push_back(std::move(switches));
+  return why;
+}
+
 }  // namespace
 
 std::string CheckRunArguments(RunArguments& arguments) {
@@ -73,6 +95,7 @@ std::string CheckRunArguments(RunArguments& arguments) {
     if (!manager::ParseShare(text, &share, &why)) return "--drvfs: " + why;
     options.shares.push_back(share);
   }
+  if (why = CheckInterop(arguments); !why.empty()) return why;
   for (const std::string& text : options.publish) {
     if (!manager::CheckPublish(text, options.network, &why)) return why;
   }
@@ -161,6 +184,10 @@ void AddRunOptions(CLI::App& app, RunArguments& arguments) {
                  "repeated")
       ->type_name("RULE")
       ->allow_extra_args(false);
+  app.add_option("--interop", arguments.interop,
+                 "Let the guest run these programs of the host by usl-host, outside of the sandbox; all: any program")
+      ->type_name("off|all|PROGRAM[,PROGRAM]");
+  app.add_flag("--ssh-agent", arguments.ssh_agent, "Pass the host's ssh-agent on");
   app.footer(
       "Behind the options stands the command with its arguments, after -- where it starts with a dash.\n"
       "Without one it is the user's shell as a login shell, or what the image says. -u, -w and -e win over the\n"

@@ -23,6 +23,8 @@ struct RunArguments {
   std::string image;
   std::vector<std::string> entrypoint;  // one or none
   bool plain_http = false;
+  std::string interop;  // off|all|PROGRAM,...; empty: the configuration's
+  bool ssh_agent = false;
 };
 
 void AddRunOptions(CLI::App& app, RunArguments& arguments);

@@ -11,6 +11,7 @@
 #include "base/format.h"
 #include "fs/host_file.h"
 #include "fs/volfs.h"
+#include "manager/config.h"
 #include "manager/host_paths.h"
 
 namespace usl::manager {
@@ -74,6 +75,8 @@ void UseDistribution(const Registry& registry, const Distribution& distribution,
   options.rootfs = registry.UpperPath(distribution);
   options.layers.clear();
   for (const std::string& id : distribution.layers) options.layers.push_back(registry.LayerPath(id));
+  options.host_config.push_back(ReadHostConfig());
+  options.host_config.push_back(ReadStoredOptions(distribution));
 }
 
 Result<void> Distributions::CheckNewName(const std::string& name, std::string* why) const {

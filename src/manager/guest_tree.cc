@@ -25,13 +25,16 @@
 #include "fs/sysfs.h"
 #include "fs/tmpfs.h"
 #include "fs/volfs.h"
+#include "interop/image.h"
 #include "kernel/exec_service.h"
 #include "kernel/proc_source.h"
+#include "manager/border_environment.h"
 #include "manager/host_paths.h"
 #include "manager/host_shares.h"
 #include "manager/hosts_file.h"
 #include "manager/mount_types.h"
 #include "protocol/accounts.h"
+#include "protocol/interop.h"
 
 namespace usl::manager {
 namespace {
@@ -68,7 +71,8 @@ class Builder {
     AddMountTypes(kernel_, View().Context(), synthetic_->instance, shares_);
     if (!MountVolumes()) return false;
     MountAutomatic();
-    return WriteNetworkFiles();
+    FindPaths();
+    return MountInterop() && WriteNetworkFiles();
   }
 
   GuestTree tree;
@@ -276,6 +280,59 @@ class Builder {
     if (bound) return;
     fprintf(stderr, "usl: automount: %s\n", why.c_str());
     why.clear();
+  }
+
+  void FindPaths() {
+    RunOptions shown = inputs_.options;
+    shown.volumes.insert(shown.volumes.end(), automatic_.begin(), automatic_.end());
+    tree.paths = PathMap::OfShared(shown, inputs_.current_directory);
+    const auto host = EnvironmentOf(environ);
+    if (tree.config.Flag("network.proxy")) tree.environment = ProxyEnvironment(host);
+    std::ranges::move(SharedEnvironment(host, Border::kToGuest, tree.paths), std::back_inserter(tree.environment));
+  }
+
+  // Where the sockets for programs of the host will be, and the program that uses them.
+  bool MountInterop() {
+    const bool programs = tree.config.interop() != InteropPolicy::kOff;
+    const char* agent = tree.config.Flag("interop.sshAgent") ? getenv("SSH_AUTH_SOCK") : nullptr;
+    LinkInteropProgram(programs);
+    if (!programs && !agent) return true;
+    if (getuid() == 0) {
+      fprintf(stderr, "usl: interop is off: root's programs are not for a guest\n");
+      return true;
+    }
+    const std::string directory = kernel_.options().runtime_directory + "/interop";
+    if (auto made = MakeDirectories(directory); !made) return Fail(format("cannot make {}", directory), made.error());
+    Volume volume{.host_path = directory, .guest_path = protocol::kInteropDirectory};
+    volume.options.host_modes = volume.options.read_only = true;
+    if (!FindOwner() || !Bind(volume)) return false;
+    tree.interop_directory = directory;
+    if (agent && agent[0] == '/') {
+      tree.ssh_agent = agent;
+      tree.environment.push_back(format("SSH_AUTH_SOCK={}", protocol::kSshAgentSocket));
+    }
+    return true;
+  }
+
+  // In every PATH while it is of use, and nothing of the tree's own is ever replaced.
+  void LinkInteropProgram(bool wanted) {
+    const GuestView view = View();
+    const vfs::Location link{view.root, protocol::kInteropCommand};
+    const auto found = view.vfs.Walk(view.Context(), link, vfs::Vfs::kNoFollow);
+    const bool is_ours = found && view.vfs.ReadLink(view.Context(), *found).value_or("") == protocol::kInteropProgram;
+    if (!wanted && is_ours) (void)view.vfs.Unlink(view.Context(), link);
+    if (!wanted) return;
+    const std::string program = protocol::kInteropProgram;
+    Result<void> made = view.MakeDirectories(program.substr(0, program.rfind('/')));
+    if (made) made = view.WriteFile(program, std::string(interop::HostImage()), 0755);
+    if (made && !found) {
+      const std::string command = protocol::kInteropCommand;
+      made = view.MakeDirectories(command.substr(0, command.rfind('/')));
+      if (made) made = view.vfs.MakeSymlink(view.Context(), link, program);
+    }
+    if (!made) {
+      fprintf(stderr, "usl: cannot make %s: %s\n", protocol::kInteropCommand, ErrorText(made.error().code()).c_str());
+    }
   }
 
   bool Bind(const Volume& volume) {

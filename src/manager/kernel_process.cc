@@ -25,6 +25,7 @@
 #include "manager/boot_config.h"
 #include "manager/guest_tree.h"
 #include "manager/host_paths.h"
+#include "manager/interop_server.h"
 #include "manager/session.h"
 #include "manager/session_front.h"
 #include "manager/supervisor.h"
@@ -100,7 +101,7 @@ class KernelProcess {
     free(directory);
     // Nothing of the host's is kept busy, and no relative path of the kernel's own means anything of the user's.
     if (chdir(inputs_.runtime->EmptyPath().c_str()) < 0) GiveUp("cannot enter the run-time directory");
-    umask(0);
+    user_umask_ = umask(0);
     Need(platform::BecomeSubreaper(), "cannot become a subreaper");
     guest_files_ = Need(platform::RaiseFileLimit(), "cannot raise the limit of open files");
   }
@@ -131,7 +132,20 @@ class KernelProcess {
     auto tree = BuildGuestTree(*kernel_, inputs, &why);
     if (!tree) GiveUp(why);
     tree_ = std::move(*tree);
+    StartInterop();
     if (options_.trace) StartTrace();
+  }
+
+  void StartInterop() {
+    if (tree_.interop_directory.empty()) return;
+    std::string why;
+    const InteropOptions interop{.policy = tree_.config.interop(),
+                                 .allow = tree_.config.List("interop.allow"),
+                                 .directory = tree_.interop_directory,
+                                 .paths = tree_.paths,
+                                 .ssh_agent = tree_.ssh_agent,
+                                 .umask = user_umask_};
+    if (!StartInteropServer(interop, &why)) GiveUp(format("interop: {}", why));
   }
 
   bool UseLandlock() const { return inputs_.runtime->loader_is_file(); }
@@ -204,8 +218,8 @@ class KernelProcess {
   void HandSessionOver() {
     const GuestView view{kernel_->vfs(), tree_.root};
     std::string why = "cannot make the session";
-    const auto request =
-        MakeSession({options_, tree_.user, tree_.config.umask()}, view, inputs_.terminal, current_directory_, &why);
+    const auto request = MakeSession({options_, tree_.user, tree_.config.umask(), tree_.environment}, view,
+                                     inputs_.terminal, current_directory_, &why);
     if (!request) GiveUp(why);
     ShowTerminals(request->uid);
     const auto payload = Need(protocol::EncodeLaunch(*request), "cannot pass the command and its environment on");
@@ -305,6 +319,7 @@ class KernelProcess {
   UniqueFd stdio_[3];
   std::string current_directory_;
   rlimit guest_files_{};
+  mode_t user_umask_ = 022;
   std::optional<platform::PicoPage> pico_;
   kernel::Kernel* kernel_ = nullptr;
   GuestTree tree_;

@@ -40,8 +40,8 @@ Result<std::string> GuestView::ReadFile(const std::string& path, size_t limit) c
   return content;
 }
 
-Result<void> GuestView::WriteFile(const std::string& path, const std::string& content) const {
-  const vfs::OpenHow how{O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_CLOEXEC, 0644, 0};
+Result<void> GuestView::WriteFile(const std::string& path, const std::string& content, mode_t mode) const {
+  const vfs::OpenHow how{O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_CLOEXEC, mode, 0};
   const auto opened = USL_TRY(vfs.Open(Context(), {root, path}, how));
   if (!opened.fd) return Fail(EINVAL);
   const ssize_t size = write(opened.fd.get(), content.data(), content.size());
@@ -74,7 +74,9 @@ Result<protocol::LaunchRequest> MakeSession(const SessionOptions& session, const
   protocol::LaunchRequest request{
       .uid = account.uid, .gid = account.gid, .umask = session.umask, .groups = account.groups};
   const bool same_files = options.IsHostView();
-  request.env = MakeEnvironment(account, options.environment, terminal, same_files, environ);
+  std::vector<std::string> requested = session.environment;
+  requested.insert(requested.end(), options.environment.begin(), options.environment.end());
+  request.env = MakeEnvironment(account, requested, terminal, same_files, environ);
   if (!options.working_directory.empty()) {
     request.cwd = options.working_directory;
     if (options.make_working_directory && !view.Exists(request.cwd)) {
