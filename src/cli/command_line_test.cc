@@ -78,7 +78,9 @@ TEST_F(CommandLineTest, ManPageAndCompletionsKnowEveryOption) {
   const std::string zsh = CompletionScript(line_.parser, "zsh");
   const std::string fish = CompletionScript(line_.parser, "fish");
   for (const Command& command : line_.commands) {
-    EXPECT_THAT(page, HasSubstr(".SS usl " + command.app->get_name()));
+    std::string name_in_roff = command.app->get_name();
+    for (size_t at = 0; (at = name_in_roff.find('-', at)) != std::string::npos; at += 2) name_in_roff.insert(at, "\\");
+    EXPECT_THAT(page, HasSubstr(".SS usl " + name_in_roff));
     for (const CLI::Option* option : command.app->get_options()) {
       for (const std::string& name : option->get_lnames()) {
         EXPECT_THAT(bash, HasSubstr("--" + name));
