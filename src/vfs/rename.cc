@@ -2,6 +2,7 @@
 #include <linux/fs.h>
 #include <sys/stat.h>
 
+#include "vfs/create.h"
 #include "vfs/path_walk.h"
 #include "vfs/permission.h"
 
@@ -41,9 +42,9 @@ Result<void> Vfs::AdoptWhiteout(const Context& context, const Ref<Dentry>& direc
   if (Ref<Dentry> old = dentries_.Find(*directory, name)) dentries_.Forget(*old);
   auto whiteout = USL_TRY(LookupIn(context, directory, name));
   if (whiteout->IsNegative()) return {};
-  const Attributes parent = USL_TRY(directory->inode()->GetPermissions());
-  const gid_t gid = (parent.mode & S_ISGID) ? parent.gid : context.credentials.fsgid;
-  return whiteout->inode()->SetAttributes({.uid = context.credentials.fsuid, .gid = gid});
+  const Creation creation = USL_TRY(PrepareCreation(context, *directory->inode(), S_IFCHR));
+  USL_TRY_VOID(whiteout->inode()->SetAttributes({.uid = creation.spec.uid, .gid = creation.spec.gid}));
+  return creation.ApplyLists(*whiteout->inode());
 }
 
 Result<void> Vfs::Rename(const Context& context, const Location& old_location, const Location& new_location,
