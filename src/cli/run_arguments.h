@@ -19,6 +19,7 @@ struct RunArguments {
   std::vector<std::string> shares;
   std::string network = "host";
   std::vector<std::string> allow_out, allow_in;
+  std::string pids, memory, cpus;
 };
 
 void AddRunOptions(CLI::App& app, RunArguments& arguments);

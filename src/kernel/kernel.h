@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <typeindex>
 #include <unordered_map>
@@ -26,6 +27,7 @@
 #include "kernel/task_table.h"
 #include "keys/key_service.h"
 #include "platform/listener.h"
+#include "platform/placement.h"
 #include "vfs/vfs.h"
 
 namespace usl::kernel {
@@ -40,6 +42,9 @@ struct KernelOptions {
   bool confined_by_host = false;
   std::string release;  // uname's release; empty = the host's
   bool fast_path = true;
+  // Limits of the whole instance, see InstanceLimits; the CPUs that guests may use, see sched_setaffinity(2).
+  std::optional<uint64_t> max_tasks, max_memory;
+  std::optional<platform::CpuMask> cpus;
 };
 
 // Where `usl trace` has its lines from. Called with the kernel lock held.
