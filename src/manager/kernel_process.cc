@@ -131,7 +131,7 @@ class KernelProcess {
   }
 
   // Some of the processors that this process may use, from a random one on; guests inherit them. None: all.
-  std::optional<platform::CpuMask> LimitCpus() const {
+  std::optional<platform::CpuMask> LimitCpus() {
     if (!options_.cpus) return std::nullopt;
     platform::CpuMask usable{}, chosen{};
     if (syscall(SYS_sched_getaffinity, 0, sizeof usable, usable.data()) < 0) GiveUp("cannot ask for the processors");

@@ -5,7 +5,7 @@ import subprocess
 import time
 import unittest
 
-from harness import UID, USL, UslTest, user_command
+from harness import USL, UslTest, user_command
 
 # Each process makes children as fast as it can, for ever.
 FORK_BOMB = """
@@ -18,7 +18,7 @@ while True:
         pass
 """
 
-# In a process of its own, so that the count is that of a whole instance: how many children can be alive at a time.
+# How many children can be alive at a time, and whether there is room again afterwards.
 COUNT_CHILDREN = """
 import os, signal
 children = []
@@ -83,7 +83,7 @@ for child in children:
 
 
 def processes_of(instance):
-    """Of the ordinary user, those in whose environment or command line the instance's home stands: its own are below usl."""
+    """All that are below `usl run`: its kernel process, init and the guests."""
     listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(instance)], stdout=subprocess.PIPE, text=True).stdout
     found = []
     for pid in map(int, listing.split()):

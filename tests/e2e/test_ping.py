@@ -1,5 +1,6 @@
 """ICMP echo: by the host's ping sockets, where net.ipv4.ping_group_range lets its user have some."""
 import os
+import pathlib
 import subprocess
 import unittest
 
@@ -34,7 +35,7 @@ class Ping(UslTest):
                               env=self.home.environment(), check=True).stdout.splitlines()
 
     def test_the_hosts_answer_where_it_permits_none(self):
-        low, high = map(int, open("/proc/sys/net/ipv4/ping_group_range").read().split())
+        low, high = map(int, pathlib.Path("/proc/sys/net/ipv4/ping_group_range").read_text().split())
         if low <= high:
             self.skipTest("the host permits ping sockets")
         # Raw sockets are refused in any case, as to somebody without CAP_NET_RAW.
