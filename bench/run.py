@@ -80,7 +80,7 @@ NOTES = """## Reading the figures
 SERVICE_PACKAGES = "redis-server redis-tools postgresql postgresql-contrib nginx-light apache2-utils"
 SERVICE_PORT = 46379
 SERVICES_SETUP = """
-rm -rf /tmp/pg /tmp/web; mkdir -p /tmp/web && head -c 1024 /dev/zero > /tmp/web/page
+rm -rf /tmp/pg /tmp/web; mkdir -p /tmp/web; printf '%1024s' '' > /tmp/web/page
 cat > /tmp/web/nginx.conf <<X
 pid /tmp/web/pid; error_log /tmp/web/error; worker_processes 1; events { worker_connections 512; }
 http { access_log off; client_body_temp_path /tmp/web/a; proxy_temp_path /tmp/web/b; fastcgi_temp_path /tmp/web/c;
