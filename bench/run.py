@@ -79,17 +79,20 @@ NOTES = """## Reading the figures
 # ordinary user of the tree, as PostgreSQL wants it, with everything below /tmp.
 SERVICE_PACKAGES = "redis-server redis-tools postgresql postgresql-contrib nginx-light apache2-utils"
 SERVICE_PORT = 46379
-SERVICES_SETUP = """
-rm -rf /tmp/pg /tmp/web; mkdir -p /tmp/web; printf '%1024s' '' > /tmp/web/page
+NGINX = """rm -rf /tmp/web; mkdir /tmp/web; printf '%%1024s' '' > /tmp/web/page
 cat > /tmp/web/nginx.conf <<X
 pid /tmp/web/pid; error_log /tmp/web/error; worker_processes 1; events { worker_connections 512; }
 http { access_log off; client_body_temp_path /tmp/web/a; proxy_temp_path /tmp/web/b; fastcgi_temp_path /tmp/web/c;
-  uwsgi_temp_path /tmp/web/d; scgi_temp_path /tmp/web/e; server { listen 127.0.0.1:%(port)d; root /tmp/web; } }
+  uwsgi_temp_path /tmp/web/d; scgi_temp_path /tmp/web/e; server { listen 127.0.0.1:%d; root /tmp/web; } }
 X
-bin=$(echo /usr/lib/postgresql/*/bin); $bin/initdb -D /tmp/pg -A trust >/tmp/web/log 2>&1
-$bin/pg_ctl -D /tmp/pg -w -l /tmp/web/log -o "-k /tmp/pg -c listen_addresses=" start >/dev/null
-$bin/pgbench -q -i -s 5 -h /tmp/pg postgres >/tmp/web/log 2>&1; $bin/pg_ctl -D /tmp/pg -w stop >/dev/null
-""" % {"port": SERVICE_PORT}
+/usr/sbin/nginx -c /tmp/web/nginx.conf 2>/dev/null; until [ -s /tmp/web/pid ]; do sleep 0.1; done
+ab -q -n 20000 -c 20 http://127.0.0.1:%d/page | awk '/^Requests per second/ { print $4 }'
+kill $(cat /tmp/web/pid)""" % (SERVICE_PORT, SERVICE_PORT)
+POSTGRESQL = """rm -rf /tmp/pg; bin=$(echo /usr/lib/postgresql/*/bin); $bin/initdb -D /tmp/pg -A trust >/dev/null 2>&1
+$bin/pg_ctl -D /tmp/pg -w -l /tmp/pg/log -o "-k /tmp/pg -c listen_addresses=" start >/dev/null
+$bin/pgbench -q -i -s 5 -h /tmp/pg postgres >/dev/null 2>&1
+$bin/pgbench -n -c 4 -j 2 -T 5 -h /tmp/pg postgres 2>/dev/null | awk '/^tps/ { print $3 }'
+$bin/pg_ctl -D /tmp/pg -w stop >/dev/null"""
 REDIS = """redis-server --port %d --save '' --appendonly no --dir /tmp >/dev/null & server=$!
 until redis-cli -p %d ping >/dev/null 2>&1; do sleep 0.1; done
 redis-benchmark -p %d -t {command} -n 60000 --csv | awk -F'"' '/{test}/ {{ print $4 }}'; kill $server; wait""" % (
@@ -97,13 +100,8 @@ redis-benchmark -p %d -t {command} -n 60000 --csv | awk -F'"' '/{test}/ {{ print
 SERVICES = {
     "redis GET": REDIS.format(command="get", test="GET"),
     "redis SET": REDIS.format(command="set", test="SET"),
-    "pgbench, 4 clients": """bin=$(echo /usr/lib/postgresql/*/bin)
-        $bin/pg_ctl -D /tmp/pg -w -l /tmp/web/log -o "-k /tmp/pg -c listen_addresses=" start >/dev/null
-        $bin/pgbench -n -c 4 -j 2 -T 5 -h /tmp/pg postgres 2>/dev/null | awk '/^tps/ { print $3 }'
-        $bin/pg_ctl -D /tmp/pg -w stop >/dev/null""",
-    "nginx, 1 KiB, ab -c 20": """/usr/sbin/nginx -c /tmp/web/nginx.conf 2>/dev/null; until [ -s /tmp/web/pid ]; do sleep 0.1; done
-        ab -q -n 20000 -c 20 http://127.0.0.1:%d/page | awk '/^Requests per second/ { print $4 }'
-        kill $(cat /tmp/web/pid)""" % SERVICE_PORT,
+    "pgbench, 4 clients": POSTGRESQL,
+    "nginx, 1 KiB, ab -c 20": NGINX,
 }
 
 
@@ -184,21 +182,19 @@ def macro(systems, repeats, failed_rows):
     return measure
 
 
-def services(systems):
+def services(systems, failed_rows):
     """Rates of the servers; runsc is left out, as its network is off."""
     def measure(name):
         if name == "runsc":
             return
-        prefix = systems.as_user(name)
-        script = "set -e\n" + SERVICES_SETUP
         for row, command in SERVICES.items():
-            script += f'\necho "{row}|$(\n{command}\n)"'
-        result = systems.run(name, ["bash", "-c", script], prefix=prefix, timeout=1800)
-        for line in result.stdout.splitlines():
-            row, _, rate = line.rpartition("|")
-            yield row, float(rate)
-        if result.returncode:
-            raise ValueError("services failed: " + (result.stderr.strip().splitlines() or [f"status {result.returncode}"])[-1])
+            if f"{name}, {row}" in failed_rows:
+                continue
+            result = systems.run(name, ["bash", "-ec", command], prefix=systems.as_user(name), timeout=600)
+            if result.returncode or not result.stdout.strip():
+                failed_rows[f"{name}, {row}"] = (result.stderr.strip().splitlines() or [f"status {result.returncode}"])[-1]
+            else:
+                yield row, float(result.stdout)
     return measure
 
 
@@ -330,7 +326,7 @@ def measure_all(options, systems):
                                         f"apt-get install -qy --no-install-recommends {SERVICE_PACKAGES} && useradd -u {UID} bench"], timeout=1800)
         if installed.returncode:
             sys.exit(f"bench/run.py: cannot install the servers: {installed.stderr[-500:]}")
-        rates, failed_services = collect(systems, options.rounds, services(systems))
+        rates, failed_services = collect(systems, options.rounds, services(systems, failed_rows))
     whole, failed_macro = ({}, {}) if options.skip_macro else collect(
         systems, options.rounds, macro(systems, options.repeats, failed_rows))
     start = start_time(systems, systems.prefix["usl"])
