@@ -203,6 +203,17 @@ int main(int argc, char** argv) {
     close(opened);
     Need(unlink(name.c_str()) == 0, "unlink");
   });
+  // /tmp is in memory; this is on the tree's disk.
+  std::string disk = "/var/tmp/usl-micro-XXXXXX";
+  Need(mkdtemp(disk.data()) != nullptr, "mkdtemp");
+  Row("create-write-close-unlink-disk", [&] {
+    const std::string name = disk + "/new";
+    const int opened = open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL, 0644);
+    Need(opened >= 0 && write(opened, "x", 1) == 1, "create");
+    close(opened);
+    Need(unlink(name.c_str()) == 0, "unlink");
+  });
+  rmdir(disk.c_str());
   Row("raise", [] {
     signal(SIGUSR1, SIG_IGN);
     kill(getpid(), SIGUSR1);

@@ -21,6 +21,8 @@ import sys
 import tempfile
 import time
 
+import files
+
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
 UID = 1000
 DEVICES = ["/dev/null", "/dev/urandom"]
@@ -31,6 +33,9 @@ MACRO = {
     "10 gcc -c": "cd /tmp/work && for i in 0 1 2 3 4 5 6 7 8 9; do gcc -O1 -c hello.c -o h$i.o; done",
     "git add + status, 2000 files": "cd /tmp/work && rm -rf repo && cp -r files repo && cd repo && git init -q . && git add . && git status --porcelain | wc -l",
     "tar x, 2000 files": "cd /tmp/work && rm -rf out && mkdir out && tar xf files.tar -C out",
+    "tar x, 20,000 files, to disk": (
+        "rm -rf /var/tmp/usl-bench-untar && mkdir /var/tmp/usl-bench-untar && sync -f /var/tmp",
+        "tar xf /tmp/work/many.tar -C /var/tmp/usl-bench-untar"),
     "find /usr": "find /usr | wc -l",
     "ls -lR /usr": "ls -lR /usr 2>/dev/null | wc -l",
     "200 x /bin/true from bash": "for ((i=0;i<200;i++)); do /bin/true; done",
@@ -38,6 +43,8 @@ MACRO = {
 SETUP = """
 mkdir -p /tmp/work/files && cd /tmp/work && for i in $(seq 2000); do echo "content of file $i" > files/f$i; done
 tar cf files.tar files
+mkdir many && for d in $(seq 100); do mkdir many/d$d && for i in $(seq 200); do echo "$d $i" > many/d$d/f$i; done; done
+tar cf many.tar many && rm -rf many
 cat > hello.c <<X
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,19 +53,22 @@ int main(void) { puts("hello"); return 0; }
 X
 """
 # What runs for each system: set up once, then one line to time each command from within, so that a system's own start-up
-# does not count.
+# does not count. A pair is what goes before each run, and what is timed.
 DRIVER = r"""
 import subprocess, sys, time, json, os
 setup, commands, repeats = json.load(sys.stdin)
 subprocess.run(["bash", "-c", setup], check=True)
 for name, command in commands.items():
     times = []
+    before, command = command if isinstance(command, list) else (None, command)
     for _ in range(repeats):
+        if before:
+            subprocess.run(["bash", "-c", before], check=True)
         start = time.monotonic()
         output = subprocess.run(["bash", "-c", command], check=True, stdout=subprocess.PIPE, text=True).stdout
         times.append(time.monotonic() - start)
     print(json.dumps([name, sorted(times)[len(times) // 2], int(output.strip() or 0)]), flush=True)
-subprocess.run(["rm", "-rf", "/tmp/work"])
+subprocess.run(["rm", "-rf", "/tmp/work", "/var/tmp/usl-bench-untar"])
 """
 
 
@@ -108,7 +118,8 @@ SERVICES = {
 class Systems:
     def __init__(self, usl, tree, ordinary_user, wanted):
         self.tree = tree
-        user = [ordinary_user, f"{UID}:{UID}", "env", f"HOME={os.path.dirname(tree)}"]
+        self.usl = usl
+        self.user = user = [ordinary_user, f"{UID}:{UID}", "env", f"HOME={os.path.dirname(tree)}"]
         self.prefix = {
             "native": ["chroot", f"--userspec={UID}:{UID}", tree],
             "usl": [*user, usl, "run", "--rootfs", tree, "--"],
@@ -246,7 +257,7 @@ def geometric_mean(rows, name, against):
     return math.exp(statistics.fmean(map(math.log, ratios))) if ratios else float("nan")
 
 
-def verdicts(free, pinned, whole, start, memory):
+def verdicts(free, pinned, whole, start, memory, file_figures):
     """One line for each target that the project has set itself: what, how much was allowed, what was measured."""
     def ratio(rows, row, above, below):
         figures = rows.get(row, {})
@@ -263,6 +274,12 @@ def verdicts(free, pinned, whole, start, memory):
     if whole:
         checks += [("work, geometric mean to native", geometric_mean(whole, "usl", "native"), "<=", 1.8),
                    ("work, geometric mean of proot to USL", geometric_mean(whole, "proot", "usl"), ">=", 3)]
+        checks.append(("tar x, 20,000 files, to disk, to native", ratio(whole, "tar x, 20,000 files, to disk", "usl", "native"), "<=", 1.8))
+    checks.append(("create-write-close-unlink on disk, to native", ratio(free, "create-write-close-unlink-disk", "usl", "native"), "<=", 2.5))
+    if file_figures:
+        fio, names, _, large = file_figures
+        checks += [(f"fio, {row}, USL to native", ratio(fio, row, "usl", "native"), ">=", 0.9) for row in fio]
+        checks += [("100,000 cached names, MB", names, "<=", 60), ("instance over 100,000 more files, ms", large, "<=", 20)]
     checks += [("`usl run -- /bin/true`, ms", start * 1000, "<=", 20), ("the kernel process, MB", memory / 1024, "<=", 12)]
     lines = ["| target | allowed | measured | |", "|---|---|---|---|"]
     for what, value, way, bound in checks:
@@ -281,6 +298,7 @@ def main():
     parser.add_argument("--systems", default="native,usl,proot,runsc")
     parser.add_argument("--skip-macro", action="store_true")
     parser.add_argument("--services", action="store_true", help="redis, PostgreSQL and nginx too; installs them in the tree")
+    parser.add_argument("--skip-files", action="store_true")
     options = parser.parse_args()
     if os.getuid() != 0:
         sys.exit("bench/run.py: the native runs need root (chroot into the same tree)")
@@ -331,6 +349,12 @@ def measure_all(options, systems):
         systems, options.rounds, macro(systems, options.repeats, failed_rows))
     start = start_time(systems, systems.prefix["usl"])
     memory = kernel_memory(systems.prefix["usl"])
+    file_figures = None
+    if not options.skip_files:
+        try:
+            file_figures = files.measure(systems.user, systems.usl)
+        except (subprocess.SubprocessError, OSError, ValueError) as error:
+            failed["files"] = str(error)
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     names = list(systems.prefix)
     parts = [
@@ -350,7 +374,15 @@ def measure_all(options, systems):
                   table(rates, [name for name in names if name != "runsc"], "1/s", 1), ""]
     parts += ["## Start and memory", "",
               f"`usl run -- /bin/true`, start to end: {start * 1000:.1f} ms (median of 21). The kernel process after a bash session: {memory / 1024:.1f} MB resident.", ""]
-    parts += ["## Targets", "", verdicts(free, pinned, whole, start, memory), ""]
+    if file_figures:
+        fio, cached, empty, large = file_figures
+        parts += ["## Files", ""]
+        if fio:
+            parts += [f"Data by fio, buffered, in the view of the host; medians of {files.FIO_PAIRS} paired runs of 2 s.", "",
+                      table(fio, ["native", "usl"], "MB/s", 1), ""]
+        parts += [f"{files.LARGE:,} names looked up and kept: {cached:.1f} MB more in the kernel process. `usl run -- /bin/true` in the view of the "
+                  f"host: {empty:.1f} ms; with {files.LARGE:,} more files in the lower layer {large:.1f} ms (medians of {files.START_RUNS}).", ""]
+    parts += ["## Targets", "", verdicts(free, pinned, whole, start, memory, file_figures), ""]
     for name, why in {**failed, **failed_macro, **failed_services, **failed_rows}.items():
         parts += [f"{name} did not finish: {why}.", ""]
     parts.append(NOTES)

@@ -4,10 +4,10 @@
 # Works without a network and without root when nothing is missing. USL_NO_INSTALL=1 only says what is missing.
 set -eu
 
-build="build-essential g++ cmake ninja-build ccache libfmt-dev libutf8proc-dev libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev python3"
+build="build-essential g++ cmake ninja-build ccache libfmt-dev nettle-dev nlohmann-json3-dev libcurl4-openssl-dev libarchive-dev zlib1g-dev libbz2-dev liblzma-dev libzstd-dev libutf8proc-dev libcli11-dev libtomlplusplus-dev libgtest-dev libgmock-dev libbenchmark-dev python3"
 test="mmdebstrap busybox-static golang-go git musl-tools openssh-client curl keyutils qemu-user-static"
 lint="clang-format-14 clang-tidy-19"
-bench="proot runsc mmdebstrap"
+bench="proot runsc mmdebstrap fio"
 
 packages=
 for group in "${@:-build}"; do

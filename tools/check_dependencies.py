@@ -12,6 +12,7 @@ SOURCE = ROOT / "src"
 # Guest-side code is built static or freestanding and must not drag the kernel in.
 NARROW = {
     "init": {"base", "abi", "protocol", "init"},
+    "interop": {"base", "abi", "protocol", "interop"},
     "platform/loader": {"abi", "protocol", "platform/loader"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)

@@ -1,15 +1,64 @@
 #include "cli/run_arguments.h"
 
-#include <cstdio>
+#include <optional>
 
-#include "manager/supervisor.h"
+#include "cli/distribution_support.h"
+#include "cli/fetch_display.h"
+#include "manager/image_config.h"
+#include "manager/image_run.h"
 
 namespace usl::cli {
 namespace {
 
-int Fail(const std::string& why) {
-  fprintf(stderr, "usl: %s\n", why.c_str());
-  return manager::kOwnFailure;
+// The files and defaults of the distribution that was named.
+Result<manager::DistributionLock> UseDistribution(RunArguments& arguments, std::string* why) {
+  const manager::Registry registry = manager::Registry::OfUser();
+  auto lock = USL_TRY(manager::DistributionLock::Take(registry, arguments.distribution, why));
+  const manager::Distribution& distribution = lock.distribution();
+  manager::RunOptions& options = arguments.options;
+  manager::UseDistribution(registry, distribution, options);
+  if (options.name == manager::RunOptions().name) options.name = distribution.name;
+  if (options.user.empty()) options.user = distribution.default_user;
+  // One that was made of an image: its programs may need them. The rest of its configuration is for one program only.
+  manager::AddImageEnvironment(distribution.config, &options);
+  return lock;
+}
+
+// The layers stay for as long as the instance runs.
+int RunImage(RunArguments arguments, const std::function<int(const manager::RunOptions&)>& run) {
+  std::string why;
+  std::optional<std::string> entrypoint;
+  if (!arguments.entrypoint.empty()) entrypoint = arguments.entrypoint.front();
+  FetchDisplay display(false);
+  // An image that is here needs no word.
+  const manager::FetchOptions fetch{.plain_http = arguments.plain_http,
+                                    .progress = [&](const manager::FetchStep& step) { return display.Show(step); }};
+  const auto hold =
+      manager::UseImage(manager::Registry::OfUser(), arguments.image, entrypoint, fetch, &arguments.options, &why);
+  display.Finish();
+  return hold ? run(arguments.options) : Fail(why);
+}
+
+// The switches become settings, which win.
+std::string CheckInterop(RunArguments& arguments) {
+  manager::ConfigFile switches;
+  const auto add = [&](std::string_view key, std::string_view value, std::string_view where) {
+    std::string why;
+    auto setting = manager::CheckSetting(key, value, manager::ConfigOrigin::kCommandLine, where, &why);
+    if (!setting) return why;
+    switches.settings.push_back(std::move(*setting));
+    return why;
+  };
+  std::string why;
+  if (arguments.interop == "off" || arguments.interop == "all") {
+    why = add("interop.policy", arguments.interop, "--interop");
+  } else if (!arguments.interop.empty()) {
+    why = add("interop.allow", arguments.interop, "--interop");
+    if (why.empty()) why = add("interop.policy", "list", "--interop");
+  }
+  if (why.empty() && arguments.ssh_agent) why = add("interop.sshAgent", "true", "--ssh-agent");
+  if (!switches.settings.empty()) arguments.options.host_config.push_back(std::move(switches));
+  return why;
 }
 
 }  // namespace
@@ -46,6 +95,7 @@ std::string CheckRunArguments(RunArguments& arguments) {
     if (!manager::ParseShare(text, &share, &why)) return "--drvfs: " + why;
     options.shares.push_back(share);
   }
+  if (why = CheckInterop(arguments); !why.empty()) return why;
   for (const std::string& text : options.publish) {
     if (!manager::CheckPublish(text, options.network, &why)) return why;
   }
@@ -72,6 +122,9 @@ std::string CheckRunArguments(RunArguments& arguments) {
 void AddTreeOptions(CLI::App& app, RunArguments& arguments) {
   manager::RunOptions& options = arguments.options;
   app.add_option("--rootfs", options.rootfs, "Run in the tree below DIR and keep what changes there")->type_name("DIR");
+  app.add_option("-d,--distribution", arguments.distribution, "Run in an installed distribution")
+      ->type_name("NAME")
+      ->excludes("--rootfs");
   app.add_flag("--here", options.here, "Bind the current directory at the same path, and start there");
   app.add_option("-v,--volume", arguments.volumes,
                  "Bind a directory or file of the host, with the host's permission bits; may be repeated")
@@ -91,6 +144,22 @@ void AddRunOptions(CLI::App& app, RunArguments& arguments) {
                                      "Keep the changes to the view of this machine under NAME, and use them again")
                           ->type_name("NAME");
   app.get_option("--rootfs")->excludes(keep);
+  app.get_option("--distribution")->excludes(keep);
+  CLI::Option* image =
+      app.add_option("--image", arguments.image,
+                     "Run in a container image, which is fetched if it is not here, and throw away what changes: "
+                     "[docker://][REGISTRY/]NAME[:TAG], oci:DIR, docker-archive:FILE and the like")
+          ->type_name("IMAGE")
+          ->excludes(keep)
+          ->excludes(app.get_option("--rootfs"))
+          ->excludes(app.get_option("--distribution"));
+  app.add_option("--entrypoint", arguments.entrypoint, "Run this program of the image instead of its own")
+      ->type_name("PROGRAM")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->needs(image);
+  app.add_flag("--plain-http", arguments.plain_http, "Fetch the image without encryption from a registry without TLS")
+      ->needs(image);
   app.add_option(
          "--drvfs", arguments.shares,
          "Let the guest mount this directory of the host, or one below it, by mount -t drvfs; what is bound it may "
@@ -127,9 +196,14 @@ void AddRunOptions(CLI::App& app, RunArguments& arguments) {
          "Let the guest use so much memory: each process by a resource limit, all together by killing the largest")
       ->type_name("SIZE");
   app.add_option("--cpus", arguments.cpus, "Let the guest use so many processors")->type_name("N");
+  app.add_option("--interop", arguments.interop,
+                 "Let the guest run these programs of the host by usl-host, outside of the sandbox; all: any program")
+      ->type_name("off|all|PROGRAM[,PROGRAM]");
+  app.add_flag("--ssh-agent", arguments.ssh_agent, "Pass the host's ssh-agent on");
   app.footer(
       "Behind the options stands the command with its arguments, after -- where it starts with a dash.\n"
-      "Without one it is the user's shell as a login shell.\n"
+      "Without one it is the user's shell as a login shell, or what the image says. -u, -w and -e win over the\n"
+      "image's user, working directory and environment.\n"
       "OPTIONS of -v and --bind, with commas: ro, noatime, noexec, uid=, gid=, umask=, fmask=, dmask=, metadata,\n"
       "case=off|dir|force, modes=host|wsl. HOST may be a path with a drive of Wine (C:, D:\\Music).\n"
       "RULE is WHERE[:PORT[-PORT][,...]][/tcp|/udp]; WHERE is an address, a network (10.0.0.0/8), an IPv6 one in\n"
@@ -138,10 +212,16 @@ void AddRunOptions(CLI::App& app, RunArguments& arguments) {
 
 int RunChecked(RunArguments arguments, const std::vector<std::string>& command,
                const std::function<int(const manager::RunOptions&)>& run) {
-  const std::string why = CheckRunArguments(arguments);
+  std::string why = CheckRunArguments(arguments);
   if (!why.empty()) return Fail(why);
+  std::optional<manager::DistributionLock> lock;
+  if (!arguments.distribution.empty()) {
+    auto taken = UseDistribution(arguments, &why);
+    if (!taken) return Fail(why);
+    lock.emplace(std::move(*taken));
+  }
   arguments.options.command = command;
-  return run(arguments.options);
+  return arguments.image.empty() ? run(arguments.options) : RunImage(std::move(arguments), run);
 }
 
 }  // namespace usl::cli

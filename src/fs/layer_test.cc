@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "fs/tree_check.h"
 #include "fs/volfs_test_support.h"
 
 namespace usl::fs {
@@ -39,6 +40,10 @@ class LayerTest : public ScratchTest {
     auto inode = Find(fs, path);
     EXPECT_THAT(inode, Succeeds()) << path;
     return inode ? *inode : nullptr;
+  }
+  // How many names are in the work directory.
+  long InWork(const std::string& upper) {
+    return std::distance(std::filesystem::directory_iterator(Path(upper + "/.usl/work")), {});
   }
   bool Exists(const std::string& path) { return ::access(Path(path).c_str(), F_OK) == 0; }
 };
@@ -418,9 +423,83 @@ TEST_F(LayerTest, ACrashInACopyUpLeavesTheOldFileOrTheCopy) {
   }
 }
 
+// Two host steps: the file takes the other's place, and a whiteout takes its own, as a lower file would show there.
+TEST_F(LayerTest, ACrashInARenameThatUncoversALowerFileLeavesOneName) {
+  for (int step = 1;; ++step) {
+    ASSERT_LT(step, 20);
+    const std::string upper = "upper" + std::to_string(step);
+    bool crashed;
+    {
+      auto fs = Open({"lower"}, upper);
+      ASSERT_THAT(Make(Get(fs, "d"), "fresh", S_IFREG | 0644), Succeeds());
+      ASSERT_THAT(Write(Get(fs, "d/y"), "upper y", 0), Succeeds());
+      auto d = Get(fs, "d");
+      auto source = Get(fs, "d/y"), target = Get(fs, "d/fresh");
+      fs->fail_at_step = step;
+      crashed = !d->Rename("y", *source, *d, "fresh", &*target, 0);
+      EXPECT_EQ(crashed, fs->fail_at_step == 0);
+      fs->fail_at_step = 0;
+    }
+    // The crash may be followed by a check, which leaves what only the kernel can complete.
+    std::string why;
+    EXPECT_THAT(CheckTree(Path(upper), true, &why), Succeeds()) << why;
+    EXPECT_EQ(InWork(upper), crashed ? 1 : 0) << "step " << step;
+    auto fs = Open({"lower"}, upper);
+    // The file that all whiteouts are names of.
+    EXPECT_EQ(InWork(upper), crashed && step == 2 ? 1 : 0) << "step " << step;
+    if (crashed && step == 1) {
+      EXPECT_EQ(Read(Get(fs, "d/y")), "upper y");
+      EXPECT_EQ(Read(Get(fs, "d/fresh")), "");
+      continue;
+    }
+    EXPECT_THAT(Find(fs, "d/y"), FailsWith(ENOENT)) << "step " << step;
+    EXPECT_EQ(Read(Get(fs, "d/fresh")), "upper y") << "step " << step;
+    if (!crashed) break;
+  }
+}
+
+TEST_F(LayerTest, AnErrorInARenameThatUncoversALowerFileLeavesBothFiles) {
+  auto fs = Open();
+  ASSERT_THAT(Make(Get(fs, "d"), "fresh", S_IFREG | 0644), Succeeds());
+  ASSERT_THAT(Write(Get(fs, "d/y"), "upper y", 0), Succeeds());
+  auto d = Get(fs, "d");
+  fs->fail_as_crash = false;
+  for (int code : {EIO, ENOSPC, EDQUOT}) {
+    fs->fail_at_step = 1;
+    fs->fail_errno = code;
+    EXPECT_THAT(d->Rename("y", *Get(fs, "d/y"), *d, "fresh", &*Get(fs, "d/fresh"), 0), FailsWith(code));
+    EXPECT_EQ(Read(Get(fs, "d/y")), "upper y");
+    EXPECT_EQ(Read(Get(fs, "d/fresh")), "");
+    EXPECT_EQ(InWork("upper"), 1) << "the file that all whiteouts are names of";
+  }
+  EXPECT_THAT(d->Rename("y", *Get(fs, "d/y"), *d, "fresh", &*Get(fs, "d/fresh"), 0), Succeeds());
+  EXPECT_THAT(Find(fs, "d/y"), FailsWith(ENOENT));
+}
+
+// A note leads to nothing but names of the tree, whatever is in it.
+TEST_F(LayerTest, NotesThatAreWrongDoNothing) {
+  {
+    auto fs = Open();
+    ASSERT_THAT(Make(Get(fs, "d"), "own", S_IFREG | 0644), Succeeds());
+  }
+  std::filesystem::create_directories(Path("upper/.usl/work"));
+  const auto names = [&] { return std::distance(std::filesystem::directory_iterator(Path("upper/d")), {}); };
+  const auto before = names();
+  int number = 0;
+  for (const char* text : {"d/own", "../outside", "missing/x", "d/..", "/", "d/", ".", "d//x", "d/own/x"}) {
+    std::filesystem::create_symlink(text, Path("upper/.usl/work/wt" + std::to_string(++number)));
+  }
+  WriteHost(Path("upper/.usl/work/wt0"), "d/y");
+  auto fs = Open();
+  EXPECT_EQ(names(), before);
+  EXPECT_FALSE(Exists("outside"));
+  EXPECT_EQ(Read(Get(fs, "d/y")), "lower y");
+  EXPECT_EQ(InWork("upper"), 0);
+}
+
 TEST_F(LayerTest, AnErrorInACopyUpLeavesTheOldFileAndNothingElse) {
   ASSERT_EQ(::link(Path("lower/d/y").c_str(), Path("lower/d/y2").c_str()), 0);
-  for (int code : {EIO, ENOSPC}) {
+  for (int code : {EIO, ENOSPC, EDQUOT}) {
     for (int step = 1;; ++step) {
       ASSERT_LT(step, 20);
       std::string upper = "upper" + std::to_string(code * 100 + step);

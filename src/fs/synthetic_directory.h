@@ -27,6 +27,8 @@ class SyntheticDirectory : public SyntheticInode {
   Result<UniqueFd> Open(int flags, const vfs::Context& context) override;
   Result<void> ReadDirectory(int open_directory, uint64_t parent_ino, vfs::DirectorySink& sink) override;
 
+  // As proc_lookup() does it, and its kin; sysfs and others only find nothing.
+  bool RefusesAbsentNames() const override { return synthetic().type_name() == "proc"; }
   // Creating, removing and renaming are refused by all of them.
   Result<Ref<vfs::Inode>> Create(std::string_view name, const vfs::NewInode& spec) override;
   Result<void> Link(std::string_view name, vfs::Inode& target) override;

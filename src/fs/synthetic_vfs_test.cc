@@ -152,7 +152,7 @@ TEST_F(SyntheticVfsTest, OrdinaryUsersMeetTheModes) {
   EXPECT_EQ(open_as_user((self + "/environ").c_str(), O_RDONLY), EACCES);
   EXPECT_EQ(open_as_user((self + "/fd").c_str(), O_RDONLY | O_DIRECTORY), EACCES);
   EXPECT_EQ(open_as_user("/proc/sys/vm/swappiness", O_WRONLY), EACCES);
-  EXPECT_EQ(open_as_user("/proc/new", O_WRONLY | O_CREAT), EACCES);
+  EXPECT_EQ(open_as_user("/proc/new", O_WRONLY | O_CREAT), ENOENT);
   EXPECT_EQ(Open("/proc/new", O_WRONLY | O_CREAT).error().code(), ENOENT);
 }
 

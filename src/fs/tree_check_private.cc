@@ -9,6 +9,7 @@
 #include "fs/sidecar_store.h"
 #include "fs/tree_checker.h"
 #include "fs/tree_lock.h"
+#include "fs/volfs.h"
 
 namespace usl::fs {
 namespace {
@@ -94,6 +95,12 @@ void TreeChecker::CheckWork(int outer) {
   auto work = OpenHost({outer, "work"}, O_PATH | O_DIRECTORY | O_NOFOLLOW);
   if (!work) return;
   for (const std::string& name : NamesIn(work->get())) {
+    if (IsWorkNote(name)) {
+      // To be carried out, which takes the layers.
+      Add(Severity::kNote, "unfinished", format(".usl/work/{}", name),
+          "a change that a kernel that ended had begun; the next one completes it");
+      continue;
+    }
     auto& problem = Add(Severity::kNote, "unfinished", format(".usl/work/{}", name),
                         "was being made or removed by a kernel that ended; the next one removes it");
     if (!repair_) continue;

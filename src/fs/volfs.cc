@@ -147,6 +147,8 @@ Result<void> VolFs::OpenTrees() {
     Ownership owner = layers_[1]->OwnershipOf(lower.status, lower.record.get());
     USL_TRY_VOID(root_->SetOwnership(owner));
     USL_TRY(Work());
+    const timespec times[2] = {TimeOf(lower.status.stx_atime), TimeOf(lower.status.stx_mtime)};
+    USL_TRY_VOID(ChangeHostTimes({layers_.front()->root_fd(), ""}, times));
   }
   return {};
 }
@@ -198,43 +200,6 @@ Result<void> VolFs::Step() {
   return Fail(fail_errno);
 }
 
-namespace {
-
-// Removes what an earlier kernel left behind. Depth is bounded: the work directory holds files and directories of
-// whiteouts, nothing deeper.
-void RemoveLeftover(int directory, const char* name, int depth) {
-  if (::unlinkat(directory, name, 0) == 0 || depth == 0) return;
-  UniqueFd inner(::openat(directory, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!inner) return;
-  std::vector<std::string> names;
-  (void)ForEachEntry(inner.get(), [&](const char* member, uint64_t, unsigned char) {
-    names.emplace_back(member);
-    return true;
-  });
-  for (const std::string& member : names) RemoveLeftover(inner.get(), member.c_str(), depth - 1);
-  ::unlinkat(directory, name, AT_REMOVEDIR);
-}
-
-}  // namespace
-
-Result<void> VolFs::EmptyWork() {
-  if (::faccessat(upper()->root_fd(), ".usl/work", F_OK, 0) < 0) return {};
-  Ref<OpenDirectory> work = USL_TRY(Work());
-  std::vector<std::string> names;
-  USL_TRY_VOID(ForEachEntry(work->fd(), [&](const char* name, uint64_t, unsigned char) {
-    names.emplace_back(name);
-    return true;
-  }));
-  for (const std::string& name : names) {
-    if (name.starts_with(kNotePrefix)) {
-      // A directory that is not there was not made; anything else that is wrong with a note helps nobody.
-      if (auto note = ReadHostLink({work->fd(), name.c_str()})) (void)CompleteDirectory(*note);
-    }
-    RemoveLeftover(work->fd(), name.c_str(), 2);
-  }
-  return {};
-}
-
 Result<void> VolFs::LinkWhiteout(const HostPlace& destination) {
   Ref<OpenDirectory> work = USL_TRY(Work());
   for (int attempt = 0; attempt < 2; ++attempt) {
@@ -270,18 +235,13 @@ Result<void> VolFs::ReplaceWhiteout(const HostPlace& directory, const HostPlace&
 }
 
 Result<void> VolFs::MoveLeavingWhiteout(const HostPlace& from, const HostPlace& to, bool over_whiteout,
-                                        bool is_directory) {
+                                        bool is_directory, const std::string& path) {
   // A whiteout waits at the new name, where nothing shows anyway, and changes places with the file.
   if (!over_whiteout) USL_TRY_VOID(LinkWhiteout(to));
   auto exchanged = RenameHost(from, to, RENAME_EXCHANGE);
   if (exchanged || exchanged.error().code() != EINVAL) return exchanged;
   if (is_directory && ::unlinkat(to.fd, to.name, 0) < 0) return FailErrno();
-  Ref<OpenDirectory> work = USL_TRY(Work());
-  std::string temporary = TemporaryName();
-  HostPlace whiteout{work->fd(), temporary.c_str()};
-  USL_TRY_VOID(LinkWhiteout(whiteout));
-  USL_TRY_VOID(RenameHost(from, to, 0));
-  return RenameHost(whiteout, from, 0);
+  return MoveThenWhiteOut(from, to, path);
 }
 
 uint64_t VolFs::Number(const HostKey& key) {

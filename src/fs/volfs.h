@@ -77,8 +77,8 @@ class VolFs : public vfs::FileSystem {
 
   const FoldIndex& fold_index() const { return fold_index_; }
 
-  // Test hooks: the number of the host step at which the next copy-up fails (0: none), and whether it is left as if the
-  // kernel died there, or fails with this errno.
+  // Test hooks: the number of the host step at which the next copy-up or rename fails (0: none), and whether it is left
+  // as if the kernel died there, or fails with this errno.
   int fail_at_step = 0;
   bool fail_as_crash = true;
   int fail_errno = EIO;
@@ -95,7 +95,6 @@ class VolFs : public vfs::FileSystem {
 
  private:
   friend class VolInode;
-  static constexpr const char* kNotePrefix = "m";  // of names in the work directory
 
   Layer* upper() const { return has_upper_ ? layers_.front().get() : nullptr; }
   bool IsLayered() const { return layers_.size() > 1; }
@@ -105,8 +104,12 @@ class VolFs : public vfs::FileSystem {
   Result<void> LockUpper();
   Result<void> CheckFormat(const std::string& path);
   Result<void> EmptyWork();
-  // Carries out a note of VolInode::MakeDirectoryInPlace that a killed kernel left.
+  // Notes of changes in two host steps (volfs_notes.cc); returns the note's name. EFBIG: too long for one.
+  Result<std::string> MakeNote(char kind, const std::string& text);
+  void DropNote(const std::string& name);
+  // Carry out notes that a killed kernel left, of VolInode::MakeDirectoryInPlace and of MoveThenWhiteOut.
   Result<void> CompleteDirectory(std::string_view note);
+  Result<void> CompleteWhiteout(std::string_view path);
   // The private directory for what is being made, `.usl/work` in the upper.
   Result<Ref<OpenDirectory>> Work();
   std::string TemporaryName();
@@ -114,8 +117,12 @@ class VolFs : public vfs::FileSystem {
   Result<void> LinkWhiteout(const HostPlace& destination);
   // Moves a directory to a name where a whiteout is, and the whiteout away.
   Result<void> ReplaceWhiteout(const HostPlace& directory, const HostPlace& whiteout);
-  // Moves a file to a name, and a whiteout that may be there already to the file's.
-  Result<void> MoveLeavingWhiteout(const HostPlace& from, const HostPlace& to, bool over_whiteout, bool is_directory);
+  // Moves a file to a name, and a whiteout that may be there already to the file's. `path` is the file's in the upper.
+  Result<void> MoveLeavingWhiteout(const HostPlace& from, const HostPlace& to, bool over_whiteout, bool is_directory,
+                                   const std::string& path);
+  // Moves a file to a name, over what is there, and then puts a whiteout where it was; a crash in between is completed
+  // when the tree is opened again.
+  Result<void> MoveThenWhiteOut(const HostPlace& from, const HostPlace& to, const std::string& path);
   Result<void> Step();
   bool crashed_ = false;  // by the hook
 
@@ -176,5 +183,8 @@ class VolFs : public vfs::FileSystem {
   std::condition_variable copy_ended_;
   uint64_t copy_generation_ = 0;
 };
+
+// True of names in the work directory that are notes: carried out when the tree is opened, not just removed.
+bool IsWorkNote(std::string_view name);
 
 }  // namespace usl::fs

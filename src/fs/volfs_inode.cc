@@ -223,8 +223,12 @@ vfs::Attributes VolInode::AttributesFrom(const struct statx& status) const {
 
 Result<std::string> VolInode::ReadLink(const vfs::Context&) {
   if (!IsSymlink()) return Fail(EINVAL);
+  if (target_) return *target_;
   Resolved at = USL_TRY(Resolve());
-  return S_ISLNK(host_mode_) ? ReadHostLink(at.place) : ReadSmallFile(at.place, 4096);
+  std::string text = USL_TRY(S_ISLNK(host_mode_) ? ReadHostLink(at.place) : ReadSmallFile(at.place, 4096));
+  // A symlink's text never changes; the host may put another one in its place where the tree is shared with it.
+  if (!volfs_.options_.live) target_ = std::make_unique<const std::string>(text);
+  return text;
 }
 
 Result<void> VolInode::CheckOpened(int fd) const {
@@ -284,6 +288,7 @@ Result<UniqueFd> VolInode::OpenFlags(int flags) {
   if (IsRegular()) NoteReading();
   std::optional<Announcement> announcement;
   if (writes) {
+    may_be_written_ = true;
     announcement.emplace(*this);
     USL_TRY_VOID(CopyUp(!(flags & O_TRUNC)));
     volfs_.MayGrow(*this);

@@ -35,7 +35,9 @@ class VolInode final : public vfs::Inode {
   Result<vfs::Attributes> GetPermissions() override;
   Result<void> SetAttributes(const vfs::AttributeChange& change) override;
   Result<UniqueFd> Open(int flags, const vfs::Context& context) override;
-  Result<UniqueFd> OpenForKernel() override { return OpenFlags(O_RDONLY); }
+  Result<UniqueFd> OpenForKernel() override { return OpenFlags(O_RDONLY | O_NONBLOCK); }
+  bool MayBeOpenForWriting() const override { return may_be_written_ || volfs_.options_.live || pinned_; }
+  void NotOpenForWriting() override { may_be_written_ = false; }
   Result<std::string> ReadLink(const vfs::Context& context) override;
 
   Result<Ref<vfs::Inode>> Lookup(std::string_view name, const vfs::Context& context) override;
@@ -216,6 +218,8 @@ class VolInode final : public vfs::Inode {
   Result<void> PrepareMove(VolInode& moved);
   // A copied-up file that is here by the index only gets the name in the upper tree.
   Result<void> MakeIndexedName(VolInode& inode, const HostPlace& place);
+  // The path of a name in this directory in the upper tree.
+  std::string PathInUpper(std::string_view name) const;
   Result<void> MoveHost(VolInode& source, const HostPlace& from, const HostPlace& to, bool old_lower,
                         VolInode& destination, std::string_view new_name, VolInode* target);
   Result<std::string> MakeGuestWhiteout();
@@ -243,13 +247,15 @@ class VolInode final : public vfs::Inode {
   bool registered_ = false;
   bool copying_ = false;
   bool may_be_open_ = true;          // since the file was last found not to be
+  bool may_be_written_ = true;       // open for writing, since it was last found not to be
   bool reading_changes_it_ = false;  // IsSteady() said yes, and the access time does not rest
   bool watched_ = false;             // by a guest's inotify, now or earlier
   std::unique_ptr<AttributeRecord> record_;
   std::unique_ptr<DirectoryState> directory_;  // of directories
   Place place_;
   std::unique_ptr<std::unordered_set<Place, PlaceHash>> other_places_;  // null when there are none: the common case
-  std::string index_name_;  // in `.usl/index`: a copied-up file that has several names in the lower layers
+  std::unique_ptr<const std::string> target_;  // of symlinks, once it was read
+  std::string index_name_;                     // in `.usl/index`: a copied-up file that has several names in the lower layers
   UniqueFd pinned_;
 };
 

@@ -236,8 +236,7 @@ void VolInode::Arrive(VolInode& parent, std::string_view name) {
   }
 }
 
-// Called on the old directory. After a crash the file is under its old name or under its new one; where it replaces
-// another file and uncovers a lower one, it may be seen under both.
+// Called on the old directory. After a crash the file is under its old name or under its new one.
 Result<void> VolInode::MoveHost(VolInode& source, const HostPlace& from, const HostPlace& to, bool old_lower,
                                 VolInode& destination, std::string_view new_name, VolInode* target) {
   if (target && target->IsDirectory() && volfs_.IsLayered()) {
@@ -251,20 +250,13 @@ Result<void> VolInode::MoveHost(VolInode& source, const HostPlace& from, const H
   bool over_whiteout = USL_TRY(IsWhiteoutAt(to));
   if (old_lower) USL_TRY_VOID(Annotate());
   if (old_lower && !target) {
-    USL_TRY_VOID(volfs_.MoveLeavingWhiteout(from, to, over_whiteout, source.IsDirectory()));
+    USL_TRY_VOID(volfs_.MoveLeavingWhiteout(from, to, over_whiteout, source.IsDirectory(), PathInUpper(from.name)));
   } else if (over_whiteout && source.IsDirectory()) {
     USL_TRY_VOID(volfs_.ReplaceWhiteout(from, to));
+  } else if (old_lower) {
+    USL_TRY_VOID(volfs_.MoveThenWhiteOut(from, to, PathInUpper(from.name)));
   } else {
-    // Made beforehand: once the file has moved nothing may fail for want of space.
-    Ref<OpenDirectory> work = old_lower ? USL_TRY(volfs_.Work()) : nullptr;
-    std::string temporary = old_lower ? volfs_.TemporaryName() : std::string();
-    HostPlace whiteout{old_lower ? work->fd() : -1, temporary.c_str()};
-    if (old_lower) USL_TRY_VOID(volfs_.LinkWhiteout(whiteout));
-    if (auto moved = RenameHost(from, to, 0); !moved) {
-      if (old_lower) ::unlinkat(whiteout.fd, whiteout.name, 0);
-      return moved;
-    }
-    if (old_lower) USL_TRY_VOID(RenameHost(whiteout, from, 0));
+    USL_TRY_VOID(RenameHost(from, to, 0));
   }
   if (counted) USL_TRY_VOID(target->CountLinks(-1));
   if (is_last) volfs_.upper()->store().Removed(target->key_);

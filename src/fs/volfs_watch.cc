@@ -4,10 +4,6 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <charconv>
-
-#include "base/format.h"
 #include "fs/volfs_inode.h"
 #include "fs/volfs_list.h"
 
@@ -18,25 +14,6 @@ constexpr uint32_t kNameEvents = IN_CREATE | IN_DELETE | IN_MOVE;
 // What is copied at most for a watch of a directory of several layers.
 constexpr size_t kMaxMembers = 4096;
 constexpr uint64_t kMaxBytes = 64 << 20;
-
-// A note is the target of a symlink in the work directory: made in one step, and removed when it is carried out.
-constexpr size_t kMaxNote = 4000;
-
-std::string Hexadecimal(std::span<const std::byte> bytes) {
-  std::string text;
-  for (const std::byte byte : bytes) text += format("{:02x}", static_cast<unsigned>(byte));
-  return text;
-}
-
-std::vector<std::byte> FromHexadecimal(std::string_view text) {
-  std::vector<std::byte> bytes;
-  for (size_t i = 0; i + 1 < text.size(); i += 2) {
-    unsigned value = 0;
-    std::from_chars(text.data() + i, text.data() + i + 2, value, 16);
-    bytes.push_back(static_cast<std::byte>(value));
-  }
-  return bytes;
-}
 
 bool IsRefusal(const Error& error) {
   return error.code() == EACCES || error.code() == EPERM;
@@ -108,44 +85,6 @@ Result<void> VolInode::Flatten() {
     if (USL_TRY(IsWhiteoutAt(place)) && ::unlinkat(place.fd, place.name, 0) < 0) return FailErrno();
   }
   return {};
-}
-
-Result<void> VolInode::MakeDirectoryInPlace(const HostPlace& place, std::string_view name, const vfs::NewInode& spec,
-                                            AttributeRecord& record) {
-  std::string path(name);
-  for (const HostDirectory* at = UpperDirectory(); at && at->parent(); at = at->parent().get()) {
-    path.insert(0, at->name() + "/");
-  }
-  const std::string note = Hexadecimal(EncodeRecord(record)) + ":" + path;
-  // Too deep for a note: told as moved then.
-  if (note.size() > kMaxNote) return Fail(EFBIG);
-  Ref<OpenDirectory> work = USL_TRY(volfs_.Work());
-  const std::string temporary = VolFs::kNotePrefix + volfs_.TemporaryName();
-  if (::symlinkat(note.c_str(), work->fd(), temporary.c_str()) < 0) return FailErrno();
-  auto made = MakeHostFile(place, spec, record, true);
-  if (!made && made.error().code() != EEXIST) ::unlinkat(place.fd, place.name, AT_REMOVEDIR);
-  ::unlinkat(work->fd(), temporary.c_str(), 0);
-  return made;
-}
-
-Result<void> VolFs::CompleteDirectory(std::string_view note) {
-  const size_t colon = note.find(':');
-  if (colon == note.npos) return Fail(EIO);
-  const AttributeRecord record = USL_TRY(DecodeRecord(FromHexadecimal(note.substr(0, colon))));
-  std::string_view path = note.substr(colon + 1);
-  UniqueFd at = USL_TRY(OpenHost({upper()->root_fd(), "."}, O_PATH | O_DIRECTORY));
-  while (!path.empty()) {
-    const size_t end = std::min(path.find('/'), path.size());
-    const std::string part(path.substr(0, end));
-    path.remove_prefix(std::min(end + 1, path.size()));
-    if (part.empty() || part == "." || part == "..") return Fail(EIO);
-    at = USL_TRY(OpenHost({at.get(), part.c_str()}, O_PATH | O_DIRECTORY | O_NOFOLLOW));
-  }
-  struct stat status;
-  if (::fstat(at.get(), &status) < 0) return FailErrno();
-  // One that has a record was complete.
-  if (USL_TRY(upper()->store().Load({at.get(), ""}, KeyOf(status)))) return {};
-  return upper()->store().Save({at.get(), ""}, KeyOf(status), record);
 }
 
 }  // namespace usl::fs

@@ -86,6 +86,13 @@ struct ExecService::Step {
   bool credentials = false;
 };
 
+ExecService::ExecService(Kernel& kernel, uint64_t pico_base, int pico_fd)
+    : kernel_(kernel),
+      pico_base_(pico_base),
+      pico_fd_(pico_fd),
+      traced_(pico_base),
+      may_have_fixed_addresses_(personality(0xffffffff) & ADDR_NO_RANDOMIZE) {}
+
 Result<ExecService::Opened> ExecService::OpenProgram(const vfs::Context& context, const vfs::Path& path) {
   vfs::Inode* inode = path.inode();
   if (!inode) return Fail(ENOENT);
@@ -93,15 +100,18 @@ Result<ExecService::Opened> ExecService::OpenProgram(const vfs::Context& context
   if (path.mount->flags() & MS_NOEXEC) return Fail(EACCES);
   USL_TRY_VOID(kernel_.vfs().CheckPermission(context.credentials, *inode, kMayExecute));
   Opened opened;
-  opened.attributes = USL_TRY(inode->GetAttributes());
+  opened.attributes = USL_TRY(inode->GetPermissions());
   // Root may execute what has any execute bit at all.
   if (!(opened.attributes.mode & 0111)) return Fail(EACCES);
   opened.fd = USL_TRY(inode->OpenForKernel());
   // Taking a read lease fails with EAGAIN exactly when somebody has the file open for writing: Linux's ETXTBSY.
-  if (fcntl(opened.fd.get(), F_SETLEASE, F_RDLCK) == 0) {
-    fcntl(opened.fd.get(), F_SETLEASE, F_UNLCK);
-  } else if (errno == EAGAIN) {
-    return Fail(ETXTBSY);
+  if (inode->MayBeOpenForWriting()) {
+    if (fcntl(opened.fd.get(), F_SETLEASE, F_RDLCK) == 0) {
+      fcntl(opened.fd.get(), F_SETLEASE, F_UNLCK);
+      inode->NotOpenForWriting();
+    } else if (errno == EAGAIN) {
+      return Fail(ETXTBSY);
+    }
   }
   opened.set_id_allowed = !(path.mount->flags() & MS_NOSUID);
   opened.readable = kernel_.vfs().CheckPermission(context.credentials, *inode, kMayRead).has_value();
@@ -117,11 +127,19 @@ Result<ExecService::Opened> ExecService::OpenInterpreter(const vfs::Context& con
   return OpenProgram(context, found);
 }
 
+Result<uint64_t> ExecService::RandomNumber() {
+  if (random_left_ == 0) {
+    if (getrandom(random_numbers_.data(), sizeof random_numbers_, 0) != sizeof random_numbers_) return FailErrno();
+    random_left_ = random_numbers_.size();
+  }
+  return std::exchange(random_numbers_[--random_left_], 0);
+}
+
 Result<void> ExecService::PlanImages(PendingExec& pending, Opened& program, const vfs::Context& context, bool random) {
   protocol::ExecPlan& plan = *pending.plan;
   exec::ElfImage image = USL_TRY(exec::ParseElf(program.Head(), program.Reader()));
   uint64_t number = 0;
-  if (random && getrandom(&number, sizeof number, 0) != sizeof number) return FailErrno();
+  if (random) number = USL_TRY(RandomNumber());
   USL_TRY_VOID(exec::FillImage(image, pico_base_, exec::ChooseHint(image, number), plan.image));
   if (image.executable_stack) plan.flags |= protocol::kPlanExecutableStack;
   if (image.interpreter) {
@@ -180,7 +198,8 @@ Result<std::unique_ptr<PendingExec>> ExecService::Prepare(SyscallContext& contex
   // What CLONE_FS shares stays shared over an exec.
   pending->fs = context.task().fs();
   // Linux forgets the flag where rights are gained (PER_CLEAR_ON_SETID).
-  const bool random = gains || !(PersonalityOf(context.notification().tid) & ADDR_NO_RANDOMIZE);
+  const bool random =
+      gains || !may_have_fixed_addresses_ || !(PersonalityOf(context.notification().tid) & ADDR_NO_RANDOMIZE);
   USL_TRY_VOID(PlanImages(*pending, chain.program, view, random));
   USL_TRY_VOID(exec::SetExecfn(*pending->plan, request.name));
   exec::SetComm(*pending->plan, request.name);
@@ -188,7 +207,10 @@ Result<std::unique_ptr<PendingExec>> ExecService::Prepare(SyscallContext& contex
     USL_TRY_VOID(exec::SetPrefix(*pending->plan, chain.front.list(), chain.front.dropped()));
   }
   if (chain.preserve_argv0) USL_TRY_VOID(exec::AddAux(*pending->plan, AT_FLAGS, kPreserveArgv0));
-  if (chain.binary) pending->binary = std::move(chain.binary->fd);
+  if (chain.binary) {
+    pending->binary = std::move(chain.binary->fd);
+    if (fcntl(pending->binary.get(), F_SETFL, 0) < 0) return FailErrno();  // the guest gets this one
+  }
 
   auto new_program = std::make_shared<Program>();
   new_program->path = chain.path;

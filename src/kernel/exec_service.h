@@ -8,6 +8,7 @@
 //    new credentials are committed then, and the plan and its descriptors handed over.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <span>
@@ -48,8 +49,7 @@ struct PendingExec {
 
 class ExecService {
  public:
-  ExecService(Kernel& kernel, uint64_t pico_base, int pico_fd)
-      : kernel_(kernel), pico_base_(pico_base), pico_fd_(pico_fd), traced_(pico_base) {}
+  ExecService(Kernel& kernel, uint64_t pico_base, int pico_fd);
 
   struct Request {
     vfs::Path path;           // what to run, or empty and
@@ -88,6 +88,9 @@ class ExecService {
   // Opens the interpreter of an F entry when that is registered, by the writer's tree. Errors as execve(2).
   Result<fs::FixedInterpreter> OpenFixed(const fs::WriterContext& writer, const std::string& path);
 
+  // From now on programs may run without randomised addresses (personality(2)); before, nobody has to be asked.
+  void MayHaveFixedAddresses() { may_have_fixed_addresses_ = true; }
+
  private:
   struct Opened;
   struct Chain;
@@ -104,6 +107,8 @@ class ExecService {
   // `random`: the addresses are random.
   Result<void> PlanImages(PendingExec& pending, Opened& program, const vfs::Context& context, bool random);
   Result<Reply> StubHypercall(SyscallContext& context);
+  // For where a program is loaded: eight random bytes, asked of the host many at a time.
+  Result<uint64_t> RandomNumber();
   void GiveUpGain(PendingExec& pending);
   void AddIdentity(PendingExec& pending);
   Result<Reply> HandOver(SyscallContext& context, std::unique_ptr<PendingExec> pending);
@@ -113,6 +118,9 @@ class ExecService {
   const int pico_fd_;
   platform::TracedExecs traced_;
   Ref<fs::BinfmtMisc> binfmt_;
+  bool may_have_fixed_addresses_;
+  std::array<uint64_t, 32> random_numbers_{};
+  size_t random_left_ = 0;
 };
 
 }  // namespace usl::kernel

@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -45,6 +46,8 @@ struct KernelOptions {
   // Limits of the whole instance, see InstanceLimits; the CPUs that guests may use, see sched_setaffinity(2).
   std::optional<uint64_t> max_tasks, max_memory;
   std::optional<platform::CpuMask> cpus;
+  // Counts the calls that are served, where somebody wants to know. Written with the kernel lock held.
+  std::atomic<uint64_t>* served_calls = nullptr;
 };
 
 // Where `usl trace` has its lines from. Called with the kernel lock held.

@@ -7,6 +7,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -23,12 +25,16 @@
 #include "fs/sysfs.h"
 #include "fs/tmpfs.h"
 #include "fs/volfs.h"
+#include "interop/image.h"
 #include "kernel/exec_service.h"
 #include "kernel/proc_source.h"
-#include "manager/accounts.h"
+#include "manager/border_environment.h"
 #include "manager/host_paths.h"
 #include "manager/host_shares.h"
+#include "manager/hosts_file.h"
 #include "manager/mount_types.h"
+#include "protocol/accounts.h"
+#include "protocol/interop.h"
 
 namespace usl::manager {
 namespace {
@@ -44,6 +50,9 @@ struct Synthetic {
   Ref<fs::DevPts> devpts;
 };
 
+// The first line of a resolv.conf that every start renews.
+const std::string kResolverMark = "# Written by usl at every start; network.generateResolvConf = false turns it off.\n";
+
 std::string ReadHostFile(const std::string& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), {}};
@@ -55,10 +64,15 @@ class Builder {
 
   // Each step leaves a line for people in `why` and returns false when it fails.
   bool Build() {
-    if (!MakeRoot() || !MakeSynthetic() || !MountSystem()) return false;
+    if (!MakeRoot()) return false;
+    Configure();
+    if (!MakeSynthetic() || !MountSystem()) return false;
     if (!AllowShares()) return false;
     AddMountTypes(kernel_, View().Context(), synthetic_->instance, shares_);
-    return MountVolumes() && WriteNetworkFiles();
+    if (!MountVolumes()) return false;
+    MountAutomatic();
+    FindPaths();
+    return MountInterop() && WriteNetworkFiles();
   }
 
   GuestTree tree;
@@ -80,15 +94,21 @@ class Builder {
                              .keep = !inputs_.options.keep.empty()});
   }
 
-  static Result<Ref<vfs::FileSystem>> OpenTree(const std::string& directory) {
-    return USL_TRY(fs::VolFs::Open({.upper = fs::LayerOptions{.path = directory}, .sync_copy_up = true}));
+  // What an image's throw-away instance changes goes where a host view's changes go.
+  Result<Ref<vfs::FileSystem>> OpenTree(const RunOptions& options) const {
+    const bool is_kept = !options.rootfs.empty();
+    fs::VolFsOptions volfs{.upper = fs::LayerOptions{.path = is_kept ? options.rootfs : inputs_.upper},
+                           .volatile_tree = !is_kept,
+                           .sync_copy_up = is_kept};
+    for (const std::string& layer : options.layers) volfs.lowers.push_back({.path = layer});
+    return USL_TRY(fs::VolFs::Open(std::move(volfs)));
   }
 
   bool MakeRoot() {
     const RunOptions& options = inputs_.options;
-    const auto root = options.rootfs.empty() ? MakeView() : OpenTree(options.rootfs);
+    const auto root = options.IsHostView() ? MakeView() : OpenTree(options);
     if (!root) {
-      return Fail(options.rootfs.empty() ? "cannot make the view of this machine's files" : "cannot use its root",
+      return Fail(options.IsHostView() ? "cannot make the view of this machine's files" : "cannot use its root",
                   root.error());
     }
     tree.mounts = MakeRef<vfs::MountNamespace>();
@@ -99,6 +119,26 @@ class Builder {
     }
     tree.root = {tree.mounts->root(), dentry};
     return true;
+  }
+
+  // Before anything is mounted, so that the guest's own files are read.
+  void Configure() {
+    const RunOptions& options = inputs_.options;
+    std::vector<ConfigFile> files = options.host_config;
+    if (options.guest_config && !options.IsHostView()) {
+      const GuestView view = View();
+      std::ranges::move(
+          ReadGuestConfig([&view](const std::string& path) { return view.ReadFile(path, kMaxConfigSize); }),
+          std::back_inserter(files));
+    }
+    tree.config = Config::Merge(std::move(files));
+    const std::string& configured = tree.config.Text("network.hostname");
+    tree.host_name = !options.host_name.empty() ? options.host_name : !configured.empty() ? configured : options.name;
+    tree.user = options.user.empty() ? tree.config.Text("user.default") : options.user;
+    for (const std::string& warning : tree.config.warnings()) fprintf(stderr, "usl: %s\n", warning.c_str());
+    std::vector<std::string> missing;
+    automatic_ = tree.config.AutomountVolumes(&missing);
+    for (const std::string& warning : missing) fprintf(stderr, "usl: %s\n", warning.c_str());
   }
 
   bool MakeSynthetic() {
@@ -175,7 +215,7 @@ class Builder {
     const fs::ProcSource::Uts names = synthetic_->source.UtsNames(0);
     constexpr unsigned kNotice = 5, kInformation = 6;
     kernel_.log().Add(kNotice, format("Linux version {} (usl@usl) {}", names.release, names.version));
-    kernel_.log().Add(kInformation, format("usl: instance {} starts", inputs_.host_name));
+    kernel_.log().Add(kInformation, format("usl: instance {} starts", tree.host_name));
   }
 
   // Interpreters for foreign programs. Distributions expect it mounted; systemd would mount it on demand.
@@ -202,6 +242,9 @@ class Builder {
     for (const Volume& volume : inputs_.options.volumes) {
       if (!Allow(volume.host_path, volume.alias, volume.options.read_only)) return false;
     }
+    for (const Volume& volume : automatic_) {
+      if (!Allow(volume.host_path, volume.alias, volume.options.read_only)) return false;
+    }
     for (const Share& share : inputs_.options.shares) {
       if (!Allow(share.host_path, share.alias, share.read_only)) return false;
     }
@@ -211,8 +254,8 @@ class Builder {
   // The host user's files belong to the user of the session.
   bool FindOwner() {
     const GuestView view = View();
-    return ResolveAccount(inputs_.options.user, view.ReadFile("/etc/passwd").value_or(""),
-                          view.ReadFile("/etc/group").value_or(""), &owner_, &why);
+    return protocol::ResolveAccount(tree.user, view.ReadFile("/etc/passwd").value_or(""),
+                                    view.ReadFile("/etc/group").value_or(""), &owner_, &why);
   }
 
   bool MountVolumes() {
@@ -227,6 +270,69 @@ class Builder {
                  .alias = {},
                  .guest_path = inputs_.current_directory,
                  .options = {.host_modes = true}});
+  }
+
+  // Those of the configuration. The guest says where, so what fails is the guest's own loss.
+  void MountAutomatic() {
+    if (automatic_.empty()) return;
+    bool bound = FindOwner();
+    for (const Volume& volume : automatic_) bound = bound && Bind(volume);
+    if (bound) return;
+    fprintf(stderr, "usl: automount: %s\n", why.c_str());
+    why.clear();
+  }
+
+  void FindPaths() {
+    RunOptions shown = inputs_.options;
+    shown.volumes.insert(shown.volumes.end(), automatic_.begin(), automatic_.end());
+    tree.paths = PathMap::OfShared(shown, inputs_.current_directory);
+    const auto host = EnvironmentOf(environ);
+    if (tree.config.Flag("network.proxy")) tree.environment = ProxyEnvironment(host);
+    std::ranges::move(SharedEnvironment(host, Border::kToGuest, tree.paths), std::back_inserter(tree.environment));
+  }
+
+  // Where the sockets for programs of the host will be, and the program that uses them.
+  bool MountInterop() {
+    const bool programs = tree.config.interop() != InteropPolicy::kOff;
+    const char* agent = tree.config.Flag("interop.sshAgent") ? getenv("SSH_AUTH_SOCK") : nullptr;
+    LinkInteropProgram(programs);
+    if (!programs && !agent) return true;
+    if (getuid() == 0) {
+      fprintf(stderr, "usl: interop is off: root's programs are not for a guest\n");
+      return true;
+    }
+    const std::string directory = kernel_.options().runtime_directory + "/interop";
+    if (auto made = MakeDirectories(directory); !made) return Fail(format("cannot make {}", directory), made.error());
+    Volume volume{.host_path = directory, .guest_path = protocol::kInteropDirectory};
+    volume.options.host_modes = volume.options.read_only = true;
+    if (!FindOwner() || !Bind(volume)) return false;
+    tree.interop_directory = directory;
+    if (agent && agent[0] == '/') {
+      tree.ssh_agent = agent;
+      tree.environment.push_back(format("SSH_AUTH_SOCK={}", protocol::kSshAgentSocket));
+    }
+    return true;
+  }
+
+  // In every PATH while it is of use, and nothing of the tree's own is ever replaced.
+  void LinkInteropProgram(bool wanted) {
+    const GuestView view = View();
+    const vfs::Location link{view.root, protocol::kInteropCommand};
+    const auto found = view.vfs.Walk(view.Context(), link, vfs::Vfs::kNoFollow);
+    const bool is_ours = found && view.vfs.ReadLink(view.Context(), *found).value_or("") == protocol::kInteropProgram;
+    if (!wanted && is_ours) (void)view.vfs.Unlink(view.Context(), link);
+    if (!wanted) return;
+    const std::string program = protocol::kInteropProgram;
+    Result<void> made = view.MakeDirectories(program.substr(0, program.rfind('/')));
+    if (made) made = view.WriteFile(program, std::string(interop::HostImage()), 0755);
+    if (made && !found) {
+      const std::string command = protocol::kInteropCommand;
+      made = view.MakeDirectories(command.substr(0, command.rfind('/')));
+      if (made) made = view.vfs.MakeSymlink(view.Context(), link, program);
+    }
+    if (!made) {
+      fprintf(stderr, "usl: cannot make %s: %s\n", protocol::kInteropCommand, ErrorText(made.error().code()).c_str());
+    }
   }
 
   bool Bind(const Volume& volume) {
@@ -255,23 +361,31 @@ class Builder {
   // Names must resolve: on many hosts resolv.conf is a link into /run, which is the instance's own and empty.
   bool WriteNetworkFiles() {
     const GuestView view = View();
-    if (inputs_.options.network && !view.Exists("/etc/resolv.conf")) WriteResolver(view);
-    const std::string& name = inputs_.host_name;
-    auto hosts = view.ReadFile("/etc/hosts");
-    std::string text = hosts ? *hosts : "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
-    const bool is_view = inputs_.options.rootfs.empty();
-    if (!hosts || (is_view && text.find(name) == text.npos)) {
-      // Without its own name sudo and others wait for a name server.
-      if (!text.empty() && text.back() != '\n') text += '\n';
-      (void)view.WriteFile("/etc/hosts", text + "127.0.1.1\t" + name + "\n");
-    }
-    if (is_view) (void)view.WriteFile("/etc/hostname", name + "\n");
+    const bool is_view = inputs_.options.IsHostView();
+    if (inputs_.options.network && tree.config.Flag("network.generateResolvConf")) WriteResolver(view);
+    if (tree.config.Flag("network.generateHosts")) WriteHosts(view, is_view);
+    if (is_view) (void)view.WriteFile("/etc/hostname", tree.host_name + "\n");
     return true;
   }
 
+  // Without its own name sudo and others wait for a name server. In a tree that is kept the line is marked, so that the
+  // next start with another name replaces it.
+  void WriteHosts(const GuestView& view, bool is_view) {
+    const auto hosts = view.ReadFile("/etc/hosts");
+    if (!hosts && hosts.error().code() != ENOENT) return;
+    const std::string old = hosts ? *hosts : "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+    const std::string text = HostsWithName(old, tree.host_name, !is_view);
+    if (!hosts || text != old) (void)view.WriteFile("/etc/hosts", text);
+  }
+
+  // A file that is not USL's own stays as it is.
   void WriteResolver(const GuestView& view) {
-    const std::string content = ReadHostFile("/etc/resolv.conf");
-    if (content.empty()) return;
+    const bool is_view = inputs_.options.IsHostView();
+    const bool exists = view.Exists("/etc/resolv.conf");
+    std::string content = ReadHostFile("/etc/resolv.conf");
+    if (content.empty() || (exists && is_view)) return;
+    if (exists && !view.ReadFile("/etc/resolv.conf").value_or("").starts_with(kResolverMark)) return;
+    if (!is_view) content = kResolverMark + content;
     char* target = realpath("/etc/resolv.conf", nullptr);
     const std::string place = target ? target : "";
     free(target);
@@ -280,13 +394,14 @@ class Builder {
       (void)view.MakeDirectories(place.substr(0, place.rfind('/')));
       (void)view.WriteFile(place, content);
     }
-    if (!view.Exists("/etc/resolv.conf")) (void)view.WriteFile("/etc/resolv.conf", content);
+    if (exists || !view.Exists("/etc/resolv.conf")) (void)view.WriteFile("/etc/resolv.conf", content);
   }
 
   kernel::Kernel& kernel_;
   const TreeInputs& inputs_;
   Synthetic* synthetic_ = nullptr;
-  Account owner_;
+  protocol::Account owner_;
+  std::vector<Volume> automatic_;
   std::shared_ptr<HostShares> shares_ = std::make_shared<HostShares>(WineDrives::OfUser());
 };
 

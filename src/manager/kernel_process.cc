@@ -23,9 +23,12 @@
 #include "kernel/exec_service.h"
 #include "kernel/instance_limits.h"
 #include "kernel/kernel.h"
+#include "manager/boot_config.h"
 #include "manager/guest_tree.h"
 #include "manager/host_paths.h"
+#include "manager/interop_server.h"
 #include "manager/session.h"
+#include "manager/session_front.h"
 #include "manager/supervisor.h"
 #include "manager/trace_lines.h"
 #include "net/net_service.h"
@@ -51,7 +54,11 @@ class KernelProcess {
     PrepareProcess();
     MakeKernel();
     Launch();
-    HandSessionOver();
+    if (inputs_.channel) {
+      HandBootPlanOver();
+    } else {
+      HandSessionOver();
+    }
     if (started_by_root_) KeepFileCapabilities();
     Serve();
   }
@@ -59,7 +66,9 @@ class KernelProcess {
  private:
   // Tells the user and ends; the supervisor cleans up.
   [[noreturn]] void GiveUp(const std::string& why) {
-    const std::string where = options_.rootfs.empty() ? "the view of this machine" : "\"" + options_.rootfs + "\"";
+    const std::string where = options_.IsHostView()     ? "the view of this machine"
+                              : !options_.image.empty() ? "\"" + options_.image + "\""
+                                                        : "\"" + options_.rootfs + "\"";
     fprintf(stderr, "usl: cannot start %s: %s\n", where.c_str(), why.c_str());
     Tell(kStatusReported);
     _exit(kOwnFailure);
@@ -79,7 +88,7 @@ class KernelProcess {
     setsid();
     for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) std::signal(signal, SIG_IGN);
     prctl(PR_SET_NAME, "usl-kernel");
-    for (int i = 0; i < 3; ++i) {
+    for (int i = 0; i < 3 && !inputs_.channel; ++i) {
       stdio_[i].Reset(fcntl(inputs_.stdio[i], F_DUPFD_CLOEXEC, 10));
       if (!stdio_[i]) stdio_[i].Reset(open("/dev/null", O_RDWR | O_CLOEXEC));
     }
@@ -93,7 +102,7 @@ class KernelProcess {
     free(directory);
     // Nothing of the host's is kept busy, and no relative path of the kernel's own means anything of the user's.
     if (chdir(inputs_.runtime->EmptyPath().c_str()) < 0) GiveUp("cannot enter the run-time directory");
-    umask(0);
+    user_umask_ = umask(0);
     Need(platform::BecomeSubreaper(), "cannot become a subreaper");
     guest_files_ = Need(platform::RaiseFileLimit(), "cannot raise the limit of open files");
   }
@@ -109,7 +118,8 @@ class KernelProcess {
                                   .fast_path = !options_.trace,
                                   .max_tasks = options_.max_tasks,
                                   .max_memory = options_.max_memory,
-                                  .cpus = LimitCpus()};
+                                  .cpus = LimitCpus(),
+                                  .served_calls = inputs_.served_calls};
     auto vfs = Need(vfs::Vfs::Create(inputs_.runtime->path()), "cannot make the run-time files");
     // Never destroyed: the process ends with _exit while workers still sit in the host's kernel.
     kernel_ = new kernel::Kernel(std::move(options), std::move(vfs), syscalls::MakeHandlers());
@@ -122,11 +132,11 @@ class KernelProcess {
     std::string why;
     const TreeInputs inputs{.options = options_,
                             .upper = inputs_.changes ? inputs_.changes->UpperPath() : "",
-                            .current_directory = current_directory_,
-                            .host_name = HostName()};
+                            .current_directory = current_directory_};
     auto tree = BuildGuestTree(*kernel_, inputs, &why);
     if (!tree) GiveUp(why);
     tree_ = std::move(*tree);
+    StartInterop();
     if (options_.trace) StartTrace();
   }
 
@@ -149,7 +159,18 @@ class KernelProcess {
     return chosen;
   }
 
-  std::string HostName() const { return options_.host_name.empty() ? options_.name : options_.host_name; }
+  void StartInterop() {
+    if (tree_.interop_directory.empty()) return;
+    std::string why;
+    const InteropOptions interop{.policy = tree_.config.interop(),
+                                 .allow = tree_.config.List("interop.allow"),
+                                 .directory = tree_.interop_directory,
+                                 .paths = tree_.paths,
+                                 .ssh_agent = tree_.ssh_agent,
+                                 .umask = user_umask_};
+    if (!StartInteropServer(interop, &why)) GiveUp(format("interop: {}", why));
+  }
+
   bool UseLandlock() const { return inputs_.runtime->loader_is_file(); }
 
   platform::FilterOptions Filter(bool trace) const {
@@ -207,7 +228,7 @@ class KernelProcess {
     fs->mounts = tree_.mounts;
     fs->root_context = fs->cwd_context = 1;
     auto uts = MakeRef<kernel::UtsNames>();
-    uts->node_name = HostName();
+    uts->node_name = tree_.host_name;
     if (options_.max_memory) {
       Need(kernel_->Extension<kernel::InstanceLimits>().WatchMemory(), "cannot watch the guests' memory");
     }
@@ -224,7 +245,8 @@ class KernelProcess {
   void HandSessionOver() {
     const GuestView view{kernel_->vfs(), tree_.root};
     std::string why = "cannot make the session";
-    const auto request = MakeSession(options_, view, inputs_.terminal, current_directory_, &why);
+    const auto request = MakeSession({options_, tree_.user, tree_.config.umask(), tree_.environment}, view,
+                                     inputs_.terminal, current_directory_, &why);
     if (!request) GiveUp(why);
     ShowTerminals(request->uid);
     const auto payload = Need(protocol::EncodeLaunch(*request), "cannot pass the command and its environment on");
@@ -240,6 +262,33 @@ class KernelProcess {
     for (UniqueFd& fd : stdio_) fd.Reset();
     Tell(kStatusStarted);
     inputs_.status.Reset();
+  }
+
+  void HandBootPlanOver() {
+    inputs_.control.Reset();
+    const GuestView view{kernel_->vfs(), tree_.root};
+    const auto payload = Need(protocol::EncodeBootPlan(MakeBootPlan(tree_, view)), "cannot pass the boot plan on");
+    Need(protocol::SendPayload(inputs_.channel.get(), {protocol::MessageType::kBoot, 0, 0, 0}, payload),
+         "cannot reach the supervisor");
+    Tell(kStatusStarted);
+    inputs_.status.Reset();
+    kernel_->Watch(inputs_.channel.get(), EPOLLIN, [this](uint32_t) { OnChannel(); });
+  }
+
+  // The supervisor asks for terminals of new sessions.
+  void OnChannel() {
+    const auto received = protocol::ReceiveControl(inputs_.channel.get());
+    if (!received) {
+      if (received.error().code() != EAGAIN) kernel_->Unwatch(inputs_.channel.get());  // it ended: so does the lifeline
+      return;
+    }
+    if (received->message.type != protocol::MessageType::kAddTerminal) return;
+    // The guest's root owns it until init knows whose session it is.
+    if (auto added = tree_.devpts->AddTerminal(received->fds[0].get(), 0, true); !added) {
+      Log(LogLevel::kWarning, "a session's terminal has no name in the guest: {}", ErrorText(added.error().code()));
+    }
+    (void)protocol::SendControl(inputs_.channel.get(),
+                                {protocol::MessageType::kTerminalAdded, received->message.session, 0, 0});
   }
 
   // The session's terminals exist in the guest's /dev/pts: its own pty, or the user's where that was handed through.
@@ -297,6 +346,7 @@ class KernelProcess {
   UniqueFd stdio_[3];
   std::string current_directory_;
   rlimit guest_files_{};
+  mode_t user_umask_ = 022;
   std::optional<platform::PicoPage> pico_;
   kernel::Kernel* kernel_ = nullptr;
   GuestTree tree_;

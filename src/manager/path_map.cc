@@ -93,10 +93,20 @@ void PathMap::Add(std::string guest, std::string host) {
 }
 
 PathMap PathMap::Of(const RunOptions& options, const std::string& current_directory) {
+  // What lies in layers has no one place on the host.
+  const std::string tree = options.layers.empty() ? options.rootfs : "";
+  return Of(options, current_directory, options.IsHostView() ? "/" : tree);
+}
+
+PathMap PathMap::OfShared(const RunOptions& options, const std::string& current_directory) {
+  return Of(options, current_directory, options.IsHostView() ? "/" : "");
+}
+
+PathMap PathMap::Of(const RunOptions& options, const std::string& current_directory, const std::string& root) {
   PathMap map;
-  map.Add("/", options.rootfs.empty() ? "/" : options.rootfs);
+  map.Add("/", root);
   for (const char* own : {"/proc", "/sys", "/dev", "/run", "/tmp"}) map.Add(own, "");
-  if (options.rootfs.empty() && !HostHome().empty()) map.Add(HostHome(), "");
+  if (options.IsHostView() && !HostHome().empty()) map.Add(HostHome(), "");
   for (const Volume& volume : options.volumes) map.Add(volume.guest_path, volume.host_path);
   if (options.here) map.Add(current_directory, current_directory);
   return map;

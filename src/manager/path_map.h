@@ -15,6 +15,8 @@ class PathMap {
   // What `usl run` with these options shows. In the view of the host's root a guest path that no volume covers is the
   // same host path, but for what is the instance's own (/proc, /sys, /dev, /run, /tmp, the user's home).
   static PathMap Of(const RunOptions& options, const std::string& current_directory);
+  // The same, but a tree's own files have no host paths: its kernel alone may change them.
+  static PathMap OfShared(const RunOptions& options, const std::string& current_directory);
   // Inside a guest: the DrvFs mounts in the text of /proc/self/mountinfo.
   static PathMap OfMounts(std::string_view mountinfo);
   // Is the text that of a guest (its root is none of a Linux host's)?
@@ -25,6 +27,7 @@ class PathMap {
   Result<std::string> ToHost(std::string_view guest) const;
 
  private:
+  static PathMap Of(const RunOptions& options, const std::string& current_directory, const std::string& root);
   struct Mount {
     std::string guest;  // "/" or without a slash at its end
     std::string host;   // the same; empty: the instance's own. In a guest also "C:\x": as the mount was asked for.

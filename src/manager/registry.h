@@ -45,7 +45,14 @@ struct Distribution {
   int64_t created = 0;
 };
 
+// 64 lower-case hexadecimal digits: the name of a directory in layers/.
+bool IsLayerId(const std::string& text);
+// A UUID in lower case, as MakeUuid (RFC 9562, version 4) makes them.
+bool IsUuid(const std::string& text);
+std::string MakeUuid();
+
 struct RegistryData {
+  std::string id;                    // a UUID, from the first change on
   std::string default_distribution;  // a name, or empty
   std::vector<Distribution> distributions;
   std::vector<Image> images;
@@ -64,10 +71,16 @@ class Registry {
 
   const std::string& directory() const { return directory_; }
   std::string UpperPath(const Distribution& distribution) const;
+  // distributions/ID, which holds the lock and, by default, the upper tree.
+  std::string DistributionPath(const Distribution& distribution) const;
+  std::string LayerPath(const std::string& id) const { return directory_ + "/layers/" + id; }
 
   // Reads all, under the shared lock; nothing there yet is an empty registry. On failure (a newer version, garbage)
   // `why` has a line that says which file and what to do.
   Result<RegistryData> Read(std::string* why) const;
+  // Is this the registry that the trees in the directory were made for? Not when registry.json was moved away and began
+  // anew: then what it does not name is not garbage. Its id stands in the file registry.id.
+  bool IsFirst(const RegistryData& data) const;
   // Reads, lets `change` edit, and writes crash-safely, all under the exclusive lock. `change` returns a line for
   // people to leave everything as it is, or nothing. The error is EINVAL then, EIO, ENOSPC and the like when writing
   // failed.

@@ -104,6 +104,19 @@ bool ApplyOption(std::string_view option, Volume* volume) {
 
 }  // namespace
 
+bool ParseVolumeOptions(std::string_view options, Volume* volume, std::string* bad) {
+  while (!options.empty()) {
+    const size_t comma = std::min(options.find(','), options.size());
+    const std::string_view option = options.substr(0, comma);
+    options.remove_prefix(std::min(comma + 1, options.size()));
+    if (!option.empty() && !ApplyOption(option, volume)) {
+      *bad = option;
+      return false;
+    }
+  }
+  return true;
+}
+
 bool ParseVolume(const std::string& text, Volume* volume, std::string* why) {
   const size_t colon = EndOfHost(text);
   if (colon == text.npos || colon == 0 || colon + 1 == text.size()) {
@@ -117,15 +130,10 @@ bool ParseVolume(const std::string& text, Volume* volume, std::string* why) {
     *why = format("volume \"{}\": the guest's path must be absolute", text);
     return false;
   }
-  std::string_view options = rest.substr(std::min(end + 1, rest.size()));
-  while (!options.empty()) {
-    const size_t comma = std::min(options.find(','), options.size());
-    const std::string_view option = options.substr(0, comma);
-    options.remove_prefix(std::min(comma + 1, options.size()));
-    if (!option.empty() && !ApplyOption(option, volume)) {
-      *why = format("volume \"{}\": there is no option \"{}\", or it has no such value", text, option);
-      return false;
-    }
+  std::string bad;
+  if (!ParseVolumeOptions(rest.substr(std::min(end + 1, rest.size())), volume, &bad)) {
+    *why = format("volume \"{}\": there is no option \"{}\", or it has no such value", text, bad);
+    return false;
   }
   if (ResolveHost(std::string_view(text).substr(0, colon), &volume->host_path, &volume->alias, why)) return true;
   *why = format("volume \"{}\": {}", text, *why);

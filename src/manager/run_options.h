@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fs/drvfs.h"
+#include "manager/config_file.h"
 #include "net/policy.h"
 
 namespace usl::manager {
@@ -29,7 +31,10 @@ struct Share {
 
 struct RunOptions {
   std::string rootfs;  // the guest's tree; empty = a copy-on-write view of the host's root
-  std::string keep;    // name under which the view's changes are kept; empty = thrown away
+  // Read-only trees below it, the topmost first; absolute paths.
+  std::vector<std::string> layers;
+  std::string image;  // the image that they are of, for messages; empty: of none
+  std::string keep;   // name under which the view's changes are kept; empty = thrown away
   std::string name = "usl";
   std::string host_name;                 // empty = the name
   std::string user;                      // NAME|UID[:GROUP|GID]; empty = root
@@ -37,23 +42,33 @@ struct RunOptions {
   std::vector<std::string> environment;  // NAME=VALUE, or NAME for the host's value
   std::vector<Volume> volumes;
   std::vector<Share> shares;
-  std::vector<std::string> publish;  // checked by CheckPublish
+  std::vector<std::string> publish;     // checked by CheckPublish
+  bool make_working_directory = false;  // where it is not there, as an image may have it
   bool network = true;
   std::vector<net::AddressRule> allow_out, allow_in;
   bool restrict_out = false, restrict_in = false;  // to those
   std::optional<uint64_t> max_tasks, max_memory;   // bytes
   std::optional<unsigned> cpus;
-  bool here = false;      // bind the current directory at the same path and start there
+  bool here = false;  // bind the current directory at the same path and start there
+  // The guest's /etc/wsl.conf and /etc/usl.conf count (never in the view of the host, which has the host's).
+  bool guest_config = true;
+  // What the host says of this distribution: config.toml and `usl set`. Empty for a tree that is none.
+  std::vector<ConfigFile> host_config;
   bool terminal = false;  // a pty even where standard input or output is none
   bool trace = false;
   std::string trace_file;            // of `usl trace`; empty = standard error
   std::vector<std::string> command;  // empty = the user's shell as a login shell
+
+  // Neither a tree nor an image, whose changes are thrown away: the files of this machine.
+  bool IsHostView() const { return rootfs.empty() && layers.empty(); }
 };
 
 // Parses HOST:GUEST[:OPTIONS], OPTIONS being those of DrvFs and of mount(8): "ro,noatime,uid=1000,metadata". HOST may
 // be a path with a drive of Wine ("C:", "D:\\Music"). A relative one is taken from the current directory. Options that
 // are given already in `volume` are the defaults. On failure returns false and a line for people in `why`.
 bool ParseVolume(const std::string& text, Volume* volume, std::string* why);
+// The OPTIONS alone. On failure `bad` is the one that there is not, or that has no such value.
+bool ParseVolumeOptions(std::string_view options, Volume* volume, std::string* bad);
 // Parses HOST[:ro].
 bool ParseShare(const std::string& text, Share* share, std::string* why);
 

@@ -4,9 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/format.h"
 #include "cred/credentials.h"
-#include "manager/accounts.h"
 #include "manager/environment.h"
+#include "manager/host_paths.h"
+#include "protocol/accounts.h"
 
 namespace usl::manager {
 namespace {
@@ -38,8 +40,8 @@ Result<std::string> GuestView::ReadFile(const std::string& path, size_t limit) c
   return content;
 }
 
-Result<void> GuestView::WriteFile(const std::string& path, const std::string& content) const {
-  const vfs::OpenHow how{O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_CLOEXEC, 0644, 0};
+Result<void> GuestView::WriteFile(const std::string& path, const std::string& content, mode_t mode) const {
+  const vfs::OpenHow how{O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_CLOEXEC, mode, 0};
   const auto opened = USL_TRY(vfs.Open(Context(), {root, path}, how));
   if (!opened.fd) return Fail(EINVAL);
   const ssize_t size = write(opened.fd.get(), content.data(), content.size());
@@ -60,18 +62,29 @@ bool GuestView::Exists(const std::string& path) const {
   return vfs.Walk(Context(), {root, path}, 0).has_value();
 }
 
-Result<protocol::LaunchRequest> MakeSession(const RunOptions& options, const GuestView& view, bool terminal,
+Result<protocol::LaunchRequest> MakeSession(const SessionOptions& session, const GuestView& view, bool terminal,
                                             const std::string& current_directory, std::string* why) {
-  Account account;
+  const RunOptions& options = session.options;
+  protocol::Account account;
   const auto passwd = view.ReadFile("/etc/passwd");
   const auto group = view.ReadFile("/etc/group");
-  if (!ResolveAccount(options.user, passwd.value_or(""), group.value_or(""), &account, why)) return Fail(EINVAL);
+  if (!protocol::ResolveAccount(session.user, passwd.value_or(""), group.value_or(""), &account, why))
+    return Fail(EINVAL);
 
-  protocol::LaunchRequest request{.uid = account.uid, .gid = account.gid, .groups = account.groups};
-  const bool same_files = options.rootfs.empty();
-  request.env = MakeEnvironment(account, options.environment, terminal, same_files, environ);
+  protocol::LaunchRequest request{
+      .uid = account.uid, .gid = account.gid, .umask = session.umask, .groups = account.groups};
+  const bool same_files = options.IsHostView();
+  std::vector<std::string> requested = session.environment;
+  requested.insert(requested.end(), options.environment.begin(), options.environment.end());
+  request.env = MakeEnvironment(account, requested, terminal, same_files, environ);
   if (!options.working_directory.empty()) {
     request.cwd = options.working_directory;
+    if (options.make_working_directory && !view.Exists(request.cwd)) {
+      if (auto made = view.MakeDirectories(request.cwd); !made) {
+        *why = format("cannot make the working directory \"{}\": {}", request.cwd, ErrorText(made.error().code()));
+        return Fail(made.error());
+      }
+    }
   } else if (options.here) {
     request.cwd = current_directory;
   } else {

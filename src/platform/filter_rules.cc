@@ -176,7 +176,12 @@ void AddProcessRules(std::vector<FilterRule>& rules) {
                         ADDR_LIMIT_3GB, SHORT_INODE, WHOLE_SECONDS, STICKY_TIMEOUTS}) {
     known |= flag;
   }
-  rules.push_back({SYS_personality, {{{Is(0, 0xffffffff)}, kAllow}, {{HasNoBit(0, ~known)}, kAllow}}, Refuse(EINVAL)});
+  // The kernel only wants to know that a program has asked for addresses that are not random.
+  rules.push_back({SYS_personality,
+                   {{{Is(0, 0xffffffff)}, kAllow},
+                    {{HasNoBit(0, ~(known & ~uint32_t{ADDR_NO_RANDOMIZE}))}, kAllow},
+                    {{HasNoBit(0, ~known)}, kNotify}},
+                   Refuse(EINVAL)});
 }
 
 }  // namespace

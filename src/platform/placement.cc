@@ -126,7 +126,7 @@ CpuMask Placement::Restored(CpuMask mask) const {
   return mask;
 }
 
-bool Placement::OnCall(pid_t tid) {
+bool Placement::OnCall(pid_t tid, bool more) {
   if (!enabled_.load(std::memory_order_relaxed)) return false;
   MutexLock lock(mutex_);
   if (paired_ == 0) LeaveReceiver();  // the pair was ended by another thread
@@ -143,7 +143,7 @@ bool Placement::OnCall(pid_t tid) {
     Unpair();
     hold_off_ = true;
   }
-  if (hold_off_ || streak_ < kPairAfter) return false;
+  if (hold_off_ || (streak_ < kPairAfter && !more)) return false;
   if (paired_ != 0) Unpair();
   Pair(tid);
   if (ticking_) return false;

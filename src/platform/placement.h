@@ -39,8 +39,9 @@ class Placement {
 
   Placement();
 
-  // The receiving thread has got a call of `tid` and is about to serve it. True when Tick() is needed from now on.
-  bool OnCall(pid_t tid);
+  // The receiving thread has got a call of `tid` and is about to serve it; `more` of them are sure to follow. True when
+  // Tick() is needed from now on.
+  bool OnCall(pid_t tid, bool more = false);
   // Ends the pair of `tid`, if there is one: before it forks.
   void Release(pid_t tid);
   // The calling thread will not receive for a while (it waits for the host): it must not be held to a CPU.

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "fs/proc_namespace.h"
+#include "kernel/exec_service.h"
 #include "kernel/fast_path.h"
 #include "kernel/instance_limits.h"
 #include "kernel/kernel.h"
@@ -120,6 +121,12 @@ uint64_t CloneFlagOf(fs::ProcNamespace kind) {
 }
 
 }  // namespace
+
+// personality(2), where it turns the randomisation of addresses off: the next exec has to look.
+Result<Reply> sys_personality(SyscallContext& context) {
+  context.kernel().exec().MayHaveFixedAddresses();
+  return Reply::ContinueByRegisters();
+}
 
 Result<Reply> sys_clone(SyscallContext& context) {
   const uint64_t flags = context.Arg(0) & 0xffffffff;

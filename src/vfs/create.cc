@@ -93,6 +93,7 @@ Result<Path> Vfs::CreateAt(const Context& context, const Location& location, mod
   const Path& parent = walker.parent();
   auto child = USL_TRY(LookupIn(context, parent.dentry, walker.last()));
   USL_TRY_VOID(CheckFree(*child, walker, S_ISDIR(mode)));
+  if (!parent.dentry->IsLinked()) return Fail(ENOENT);
   USL_TRY_VOID(CheckInodePermission(context.credentials, *parent.inode(), kMayWrite | kMayExec));
   // The 0,0 character device is a whiteout, which needs no privilege.
   if ((S_ISBLK(mode) || (S_ISCHR(mode) && device != 0)) && !context.credentials.Has(CAP_MKNOD)) return Fail(EPERM);
@@ -163,6 +164,7 @@ Result<void> Vfs::LinkTo(const Context& context, const Path& source, const Locat
   Ref<Inode> inode = source.dentry->inode();
   if (!same_mount || &inode->file_system() != &parent.inode()->file_system()) return Fail(EXDEV);
   if (protection_.hardlinks != 0) USL_TRY_VOID(CheckMayLink(context, *inode));
+  if (!parent.dentry->IsLinked()) return Fail(ENOENT);
   USL_TRY_VOID(CheckInodePermission(context.credentials, *parent.inode(), kMayWrite | kMayExec));
   if (inode->IsDirectory()) return Fail(EPERM);
   if (!source.dentry->IsLinked() && !inode->linkable_) {

@@ -75,8 +75,11 @@ class Inode : public RefCounted {
   // fd's rights and F_GETFL are exactly those that the guest asked for. Directories: the f_pos of the fd is
   // ReadDirectory's cursor.
   virtual Result<UniqueFd> Open(int flags, const Context& context);
-  // For a file that is opened and not donated (exec, copying): read only, O_CLOEXEC.
+  // For a file that is opened and not donated (exec, copying): read only, O_CLOEXEC; it may be O_NONBLOCK.
   virtual Result<UniqueFd> OpenForKernel();
+  // May somebody have the host file open for writing? NotOpenForWriting(): the host has just said that nobody has.
+  virtual bool MayBeOpenForWriting() const { return true; }
+  virtual void NotOpenForWriting() {}
 
   // Symbolic links: the target, or for magic links what readlink(2) shows.
   virtual Result<std::string> ReadLink(const Context& context);
@@ -88,6 +91,8 @@ class Inode : public RefCounted {
 
   // Directories. Names have been checked (length, no '/', not "." or "..").
   virtual Result<Ref<Inode>> Lookup(std::string_view name, const Context& context);  // ENOENT when absent
+  // An absent name is an error of the look-up itself (procfs): making one is ENOENT, before any permission is asked.
+  virtual bool RefusesAbsentNames() const { return false; }
   virtual Result<Ref<Inode>> Create(std::string_view name, const NewInode& spec);    // EEXIST
   // Create() of a regular file and the Open() of it for `flags`, where the file system can do both at once; else `fd`
   // stays empty and the file is to be opened.

@@ -86,7 +86,7 @@ Result<void> Vfs::ChangeOwner(const Context& context, const FileIdentity& file, 
       if (!IsOwnerOrCapable(credentials, attributes)) return Fail(EPERM);
       change.mode = mode & 07777;
     }
-    if (inode.IsRegular()) USL_TRY_VOID(DropFileCapabilities(inode));
+    USL_TRY_VOID(DropFileCapabilities(inode));
   }
   return inode.SetAttributes(change);
 }

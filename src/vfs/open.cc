@@ -146,6 +146,7 @@ Result<OpenedFile> Vfs::OpenLast(const Context& context, PathWalker& walker, int
   bool created = false;
   if (path.dentry->IsNegative()) {
     const Path& parent = walker.parent();
+    if (!parent.dentry->IsLinked()) return Fail(ENOENT);
     USL_TRY_VOID(CheckWritable(parent.mount.get()));
     USL_TRY_VOID(CheckInodePermission(context.credentials, *parent.inode(), kMayWrite | kMayExec));
     Opening opening{ObjectFlags(parent, S_IFREG, flags & ~O_TRUNC), UniqueFd()};

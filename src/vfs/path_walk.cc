@@ -26,6 +26,7 @@ Result<void> PathWalker::Start(const Location& location) {
   if (scoped) root_ = at;
   const bool absolute = location.path.starts_with('/');
   if (absolute && (resolve_ & RESOLVE_BENEATH)) return Fail(EXDEV);
+  root_is_set_ = absolute || scoped;
   const Path& start = absolute && !scoped ? context_.root : at;
   SetPlace(start.mount.get(), start.dentry.get());
   rest_ = WithoutLeadingSlashes(location.path);
@@ -130,6 +131,7 @@ Result<void> PathWalker::StepName(std::string_view name, bool is_last, bool foll
 }
 
 Result<void> PathWalker::StepUp() {
+  root_is_set_ = true;
   const Path& root = root_ ? root_ : context_.root;
   for (;;) {
     if (mount_ == root.mount.get() && dentry_ == root.dentry.get()) {
@@ -207,7 +209,10 @@ Result<void> PathWalker::FollowLink(const Path& link, bool is_last) {
 Result<void> PathWalker::JumpToRoot() {
   if (resolve_ & RESOLVE_BENEATH) return Fail(EXDEV);
   const Path& root = root_ ? root_ : context_.root;
-  if ((resolve_ & RESOLVE_NO_XDEV) && mount_ != root.mount.get()) return Fail(EXDEV);
+  // nd_jump_root() compares with a root that a relative walk does not know before its first "..": EXDEV even on one
+  // mount.
+  if ((resolve_ & RESOLVE_NO_XDEV) && (!root_is_set_ || mount_ != root.mount.get())) return Fail(EXDEV);
+  root_is_set_ = true;
   SetPlace(root.mount.get(), root.dentry.get());
   return {};
 }
@@ -272,6 +277,7 @@ Result<Ref<Dentry>> Vfs::LookupIn(const Context& context, const Ref<Dentry>& dir
     return dentries_.Insert(directory, real, std::move(*found));
   }
   if (found.error().code() != ENOENT) return Fail(found.error());
+  if (inode.RefusesAbsentNames()) return Fail(ENOENT);
   if (cacheable) return dentries_.Insert(directory, name, nullptr);
   if (Ref<Dentry> stale = dentries_.Find(*directory, name)) dentries_.Forget(*stale);
   return MakeRef<Dentry>(directory, name, nullptr);

@@ -91,7 +91,8 @@ class PathWalker {
   bool trailing_slash_ = false;
   bool cross_last_mount_ = true;
   bool refuse_trailing_slash_ = false;
-  bool jumped_ = false;  // a link was followed in place of the last component: StepComponents goes on
+  bool root_is_set_ = false;  // nd->root of Linux: set by an absolute path, a scope, or ".."
+  bool jumped_ = false;       // a link was followed in place of the last component: StepComponents goes on
   int links_followed_ = 0;
   UniqueFd reopen_;
 };

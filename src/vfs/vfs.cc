@@ -209,7 +209,8 @@ FileIdentity Vfs::Identify(int fd, const MountNamespace* mounts) {
   const Ref<Dentry> dentry = FindDentry(fd, inode);
   if (inode->IsDirectory()) return {Path{HomeMount(file_system), dentry}, inode, status};
   std::optional<int> flags;
-  if (inode->IsRegular()) {
+  // With one mount there is nothing to choose from.
+  if (inode->IsRegular() && file_system.mounts_.size() > 1) {
     flags = ::fcntl(fd, F_GETFL);
     if (IsOpenedRestricted(*flags)) {
       return {Path{RestrictedMount(file_system, mounts, *dentry), dentry}, inode, status, flags};

@@ -294,6 +294,46 @@ TEST(Open, APathDescriptorKeepsARemovedFile) {
   EXPECT_EQ(ReadFile("/proc/self/fd/" + std::to_string(path_fd.get())), "abc");
 }
 
+// nd_jump_root() of Linux: a relative walk has no root to compare with before its first "..".
+TEST(OpenAt2, AnAbsoluteLinkIsAnotherMountToARelativeWalk) {
+  const TempDirectory dir;
+  dir.Directory("d");
+  dir.File("f", "");
+  ASSERT_THAT(symlink((dir / "f").c_str(), (dir / "link").c_str()), SyscallSucceeds());
+  const Fd d(open(dir.path().c_str(), O_RDONLY | O_DIRECTORY));
+  EXPECT_THAT(OpenAt2(d.get(), "link", {.resolve = RESOLVE_NO_XDEV}), SyscallFailsWithErrno(EXDEV));
+  struct stat root {
+  }, here{};
+  ASSERT_THAT(stat("/", &root), SyscallSucceeds());
+  ASSERT_THAT(fstat(d.get(), &here), SyscallSucceeds());
+  const int fd = OpenAt2(d.get(), "d/../link", {.resolve = RESOLVE_NO_XDEV});
+  if (root.st_dev == here.st_dev) {
+    EXPECT_THAT(Fd(fd).get(), SyscallSucceeds());
+  } else {
+    EXPECT_THAT(fd, SyscallFailsWithErrno(EXDEV));
+  }
+}
+
+TEST(Open, NothingIsMadeInARemovedDirectoryWhoeverAsks) {
+  const TempDirectory dir;
+  dir.Directory("d");
+  ASSERT_THAT(chmod((dir / "d").c_str(), 0555), SyscallSucceeds());
+  const Fd fd(open((dir / "d").c_str(), O_RDONLY | O_DIRECTORY));
+  // Looked up before, so that the name is known to be absent.
+  EXPECT_THAT(openat(fd.get(), "f", O_RDONLY), SyscallFailsWithErrno(ENOENT));
+  ASSERT_THAT(rmdir((dir / "d").c_str()), SyscallSucceeds());
+  EXPECT_EQ(ErrnoAs(kUser, [&] { return openat(fd.get(), "f", O_CREAT | O_WRONLY, 0600); }), ENOENT);
+  EXPECT_EQ(ErrnoAs(kUser, [&] { return mkdirat(fd.get(), "f", 0700); }), ENOENT);
+  EXPECT_EQ(ErrnoAs(kUser, [&] { return symlinkat("t", fd.get(), "f"); }), ENOENT);
+}
+
+TEST(Open, NothingIsMadeInProcWhoeverAsks) {
+  EXPECT_EQ(ErrnoAs(kUser, [] { return open("/proc/self/fd/999", O_CREAT | O_WRONLY, 0600); }), ENOENT);
+  EXPECT_EQ(ErrnoAs(kUser, [] { return open("/proc/sys/kernel/absent", O_CREAT | O_WRONLY, 0600); }), ENOENT);
+  EXPECT_EQ(ErrnoAs(kUser, [] { return mkdir("/proc/absent", 0700); }), ENOENT);
+  EXPECT_THAT(mkdir("/proc/absent", 0700), SyscallFailsWithErrno(ENOENT));
+}
+
 TEST(Open, NoAtimeIsForOwners) {
   const TempDirectory dir;
   const std::string path = dir.File("f", "", 0644);

@@ -7,6 +7,7 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "conformance/helpers.h"
 #include "conformance/syscall_matchers.h"
@@ -76,6 +77,35 @@ TEST(FullLimits, ADirectoryOfManyNames) {
   }
   closedir(listing);
   EXPECT_EQ(removed, static_cast<size_t>(kNames));
+}
+
+TEST(FullLimits, ADirectoryOfAMillionNames) {
+  constexpr int kNames = 1'000'000;
+  const TempDirectory dir;
+  const Fd directory(open(dir.path().c_str(), O_RDONLY | O_DIRECTORY));
+  ASSERT_THAT(directory.get(), SyscallSucceeds());
+  for (int i = 0; i < kNames; ++i) {
+    ASSERT_EQ(mknodat(directory.get(), Number(i).c_str(), S_IFREG | 0644, 0), 0) << i << ": " << strerror(errno);
+  }
+  EXPECT_THAT(mknodat(directory.get(), "500000", S_IFREG | 0644, 0), SyscallFailsWithErrno(EEXIST));
+  EXPECT_THAT(unlinkat(directory.get(), "1000000", 0), SyscallFailsWithErrno(ENOENT));
+  std::vector<bool> seen(kNames);
+  DIR* listing = opendir(dir.path().c_str());
+  ASSERT_NE(listing, nullptr);
+  int count = 0;
+  while (const dirent* entry = readdir(listing)) {
+    if (entry->d_name[0] == '.') continue;
+    const int number = atoi(entry->d_name);
+    ASSERT_TRUE(number >= 0 && number < kNames) << entry->d_name;
+    EXPECT_FALSE(seen[static_cast<size_t>(number)]) << number << " twice";
+    seen[static_cast<size_t>(number)] = true;
+    ++count;
+  }
+  closedir(listing);
+  EXPECT_EQ(count, kNames);
+  for (int i = 0; i < kNames; ++i) ASSERT_EQ(unlinkat(directory.get(), Number(i).c_str(), 0), 0) << i;
+  EXPECT_EQ(rmdir(dir.path().c_str()), 0) << "nothing is left";
+  ASSERT_THAT(mkdir(dir.path().c_str(), 0755), SyscallSucceeds());
 }
 
 TEST(FullLimits, ADirectoryDeeperThanAPathMayBe) {

@@ -119,6 +119,16 @@ TEST(Xattr, FileCapabilitiesAreKept) {
   EXPECT_THAT(getxattr(path.c_str(), "security.capability", nullptr, 0), SyscallFailsWithErrno(ENODATA));
 }
 
+TEST(Xattr, AChangeOfOwnerTakesCapabilitiesOfAnyFile) {
+  const TempDirectory dir;
+  const std::string path = dir / "p";
+  ASSERT_THAT(mkfifo(path.c_str(), 0644), SyscallSucceeds());
+  unsigned char value[20] = {0, 0, 0, 2};
+  ASSERT_THAT(setxattr(path.c_str(), "security.capability", value, sizeof value, 0), SyscallSucceeds());
+  ASSERT_THAT(chown(path.c_str(), kUser, kGroup), SyscallSucceeds());
+  EXPECT_THAT(getxattr(path.c_str(), "security.capability", nullptr, 0), SyscallFailsWithErrno(ENODATA));
+}
+
 TEST(Xattr, ByDescriptor) {
   const TempDirectory dir;
   const std::string path = dir.File("f");

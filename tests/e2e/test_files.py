@@ -32,8 +32,8 @@ class FileTools(DebianTest):
         self.assertGreater(int(out.split()[-1]), 60, out)
 
     def test_tar_round_trip(self):
-        self.same("mkdir /srv/u; tar -C /srv/t --xattrs --xattrs-include='*' --acls -S -cf - . | "
-                  "tar -C /srv/u --xattrs --xattrs-include='*' --acls --numeric-owner -xpf -")
+        self.same("mkdir /srv/u; tar -C /srv/t --xattrs --xattrs-include='*' --acls --selinux -S -cf - . | "
+                  "tar -C /srv/u --xattrs --xattrs-include='*' --acls --selinux --numeric-owner -xpf -")
 
     def test_cp_archive(self):
         self.same("cp -a --reflink=auto --sparse=auto /srv/t /srv/u; test $(stat -c %b /srv/u/sparse) -lt 1000")

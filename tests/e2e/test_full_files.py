@@ -4,7 +4,7 @@ import unittest
 from harness import DebianTest
 from test_files import DESCRIBE, MAKE_TREE
 
-PACKAGES = "rsync fio sqlite3 inotify-tools"
+PACKAGES = "rsync fio sqlite3 inotify-tools dbench"
 
 
 class InstalledTools(DebianTest):
@@ -37,6 +37,15 @@ class InstalledTools(DebianTest):
             cd /tmp && fio --name=v --size=32m --rw=randrw --bs=4k --verify=crc32c --do_verify=1 --verify_fatal=1 --ioengine=psync --numjobs=2 --minimal > log && echo fine
             fio --name=m --size=16m --rw=randwrite --bs=16k --verify=sha256 --verify_fatal=1 --ioengine=mmap --minimal >> log && echo fine"""))
         self.assertEqual(out.split(), ["fine", "fine"])
+
+    def test_dbench(self):
+        # Its load file is a long session of a file server: opens, renames, locks, attributes and removals by several clients at once.
+        for place in ("/srv", "/tmp"):
+            out = self.check(self.shell(f"mkdir -p {place}/db && dbench -c /usr/share/dbench/client.txt -D {place}/db -t 10 4; echo status $?"))
+            self.assertIn("Throughput", out)
+            self.assertIn("status 0", out)
+            self.assertNotIn("ERROR", out)
+            self.assertNotIn("failed", out)
 
     def test_inotifywait(self):
         out = self.check(self.shell("""

@@ -16,7 +16,7 @@ HOME=$(mktemp -d /var/tmp/usl-model-XXXXXX)
 export HOME
 unset XDG_DATA_HOME XDG_RUNTIME_DIR
 native=
-trap 'rm -rf "$HOME" ${native:+"$native"}' EXIT
+trap '[ -n "${KEEP-}" ] && cp "$HOME/native" "$HOME/inside" "$KEEP"; rm -rf "$HOME" ${native:+"$native"}' EXIT
 chown 1000:1000 "$HOME"
 user="setpriv --reuid 1000 --regid 1000 --clear-groups"
 # Both directories have names of one length, as some results tell it.

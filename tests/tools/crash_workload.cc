@@ -336,7 +336,7 @@ struct Worker {
 
 class Player {
  public:
-  Player(uint64_t seed, Model lower) : lower_(std::move(lower)), model_(Copy(lower_)), random_{seed} {}
+  Player(uint64_t seed, Model lower) : model_(std::move(lower)), random_{seed} {}
 
   void Replay(unsigned long count) {
     for (; done_ < count; ++done_) Apply(model_, Choose(model_, random_));
@@ -359,15 +359,6 @@ class Player {
       // The change goes on: what was written is part of it.
       truncate(op.name.c_str(), static_cast<off_t>(old.at(op.name)->content.size()));
       if (Append(op) == 0 && CompareTree(model_).empty()) return Tell(worker, "P");
-    }
-    // The one known difference: a rename that replaces a file and uncovers a lower one (docs/volfs.md).
-    if (op.kind == Op::kRename && old.contains(op.other) && lower_.contains(op.name)) {
-      // The old name shows the lower file, or what that was copied up to for its other names.
-      for (const auto& shown : {lower_.at(op.name), model_.at(op.other)}) {
-        Model both = model_;
-        both[op.name] = shown;
-        if (CompareTree(both).empty() && unlink(op.name.c_str()) == 0) return Tell(worker, "K");
-      }
     }
     return Bad(worker, before, after + " (change " + std::to_string(op.kind) + " of " + op.name + " " + op.other + ")");
   }
@@ -416,7 +407,6 @@ class Player {
     return ReadFile(op.name, content) && content.size() >= was.size() && (was + op.value).starts_with(content);
   }
 
-  Model lower_;
   Model model_;
   Random random_;
   unsigned long done_ = 0;

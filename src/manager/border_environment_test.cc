@@ -1,0 +1,53 @@
+#include "manager/border_environment.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace usl::manager {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+PathMap Map() {
+  RunOptions options{.rootfs = "/trees/debian"};
+  options.volumes.push_back({.host_path = "/home/ann", .guest_path = "/mnt/host/home/ann"});
+  return PathMap::OfShared(options, "/");
+}
+
+TEST(BorderEnvironment, NothingCrossesWithoutTheList) {
+  EXPECT_THAT(SharedEnvironment({"SECRET=1", "USLENVX=SECRET"}, Border::kToGuest, Map()), IsEmpty());
+}
+
+TEST(BorderEnvironment, PlainNamesPathsAndLists) {
+  const std::vector<std::string> host{"USLENV=A:B/p:C/l:D/p:E/l:GONE",
+                                      "A=x=y",
+                                      "B=/home/ann/src",
+                                      "D=/etc/passwd",
+                                      "C=/home/ann/a:/usr/bin:/home/ann/../ann/b:rel",
+                                      "E=/usr"};
+  EXPECT_THAT(SharedEnvironment(host, Border::kToGuest, Map()),
+              ElementsAre("A=x=y", "B=/mnt/host/home/ann/src", "C=/mnt/host/home/ann/a:/mnt/host/home/ann/b",
+                          "USLENV=A:B/p:C/l:D/p:E/l:GONE"));
+  EXPECT_THAT(SharedEnvironment({"USLENV=B/p:C/p", "B=/mnt/host/home/ann/x", "C=/etc/passwd"}, Border::kToHost, Map()),
+              ElementsAre("B=/home/ann/x", "USLENV=B/p:C/p"));
+}
+
+TEST(BorderEnvironment, Directions) {
+  const std::vector<std::string> both{"WSLENV=A/u:B/w:C/uw:WSLENV", "A=1", "B=2", "C=3"};
+  EXPECT_THAT(SharedEnvironment(both, Border::kToGuest, Map()), ElementsAre("A=1", "WSLENV=A/u:B/w:C/uw:WSLENV"));
+  EXPECT_THAT(SharedEnvironment(both, Border::kToHost, Map()), ElementsAre("B=2", "WSLENV=A/u:B/w:C/uw:WSLENV"));
+}
+
+TEST(BorderEnvironment, UslenvWinsAndOddListsDoNoHarm) {
+  EXPECT_THAT(SharedEnvironment({"WSLENV=A", "USLENV=::/p:B//:=", "A=1", "B=2"}, Border::kToGuest, Map()),
+              ElementsAre("B=2", "USLENV=::/p:B//:="));
+}
+
+TEST(BorderEnvironment, Proxies) {
+  EXPECT_THAT(ProxyEnvironment({"http_proxy=a", "HTTPS_PROXY=b", "no_proxy=c", "my_http_proxy=d"}),
+              ElementsAre("http_proxy=a", "HTTPS_PROXY=b", "no_proxy=c"));
+}
+
+}  // namespace
+}  // namespace usl::manager
