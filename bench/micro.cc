@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -76,6 +78,73 @@ void PipePingPong() {
   close(to[1]);
   close(from[0]);
   waitpid(child, nullptr, 0);
+}
+
+// One byte to a child and back over AF_UNIX.
+void UnixPingPong() {
+  int pair[2];
+  Need(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0, "socketpair");
+  pid_t child = fork();
+  Need(child >= 0, "fork");
+  char byte = 'x';
+  if (child == 0) {
+    close(pair[0]);
+    while (read(pair[1], &byte, 1) == 1 && write(pair[1], &byte, 1) == 1) {
+    }
+    _exit(0);
+  }
+  close(pair[1]);
+  Row("unix-ping-pong", [&] { Need(write(pair[0], &byte, 1) == 1 && read(pair[0], &byte, 1) == 1, "socketpair"); });
+  close(pair[0]);
+  waitpid(child, nullptr, 0);
+}
+
+// 64 KiB to a child that reads as fast as it can.
+void Throughput(const char* row, int out, int in) {
+  static char chunk[64 * 1024];
+  pid_t child = fork();
+  Need(child >= 0, "fork");
+  if (child == 0) {
+    close(out);
+    while (read(in, chunk, sizeof chunk) > 0) {
+    }
+    _exit(0);
+  }
+  close(in);
+  Row(row, [&] {
+    for (size_t done = 0; done < sizeof chunk;) {
+      const ssize_t written = write(out, chunk + done, sizeof chunk - done);
+      Need(written > 0, row);
+      done += static_cast<size_t>(written);
+    }
+  });
+  close(out);
+  waitpid(child, nullptr, 0);
+}
+
+// A descriptor with one byte, sent and received over a socket pair.
+void SendDescriptor(int fd) {
+  static int pair[2] = {-1, -1};
+  if (pair[0] < 0) Need(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0, "socketpair");
+  char byte = 'x';
+  iovec part{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  Need(sendmsg(pair[0], &message, 0) == 1, "sendmsg");
+  message.msg_controllen = sizeof control;
+  Need(recvmsg(pair[1], &message, MSG_CMSG_CLOEXEC) == 1, "recvmsg");
+  int received;
+  memcpy(&received, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof received);
+  close(received);
 }
 
 void ForkExecWait(const char* program) {
@@ -149,6 +218,13 @@ int main(int argc, char** argv) {
     signal(SIGUSR1, SIG_IGN);
     kill(getpid(), SIGUSR1);
   });
+  UnixPingPong();
+  int ends[2];
+  Need(pipe(ends) == 0, "pipe");
+  Throughput("pipe-64k", ends[1], ends[0]);
+  Need(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0, "socketpair");
+  Throughput("unix-64k", ends[1], ends[0]);
+  Row("send-receive-descriptor", [&] { SendDescriptor(fd); });
   Row("fork-exec-wait", [] { ForkExecWait("/bin/true"); });
   close(fd);
   unlink(file.c_str());

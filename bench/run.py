@@ -85,6 +85,36 @@ NOTES = """## Reading the figures
   it does not; which one it is changes from run to run.
 """
 
+# Servers with their own load generators (--services): each script prints requests (or transactions) per second. As an
+# ordinary user of the tree, as PostgreSQL wants it, with everything below /tmp.
+SERVICE_PACKAGES = "redis-server redis-tools postgresql postgresql-contrib nginx-light apache2-utils"
+SERVICE_PORT = 46379
+NGINX = """rm -rf /tmp/web; mkdir /tmp/web; printf '%%1024s' '' > /tmp/web/page
+cat > /tmp/web/nginx.conf <<X
+pid /tmp/web/pid; error_log /tmp/web/error; worker_processes 1; events { worker_connections 512; }
+http { access_log off; client_body_temp_path /tmp/web/a; proxy_temp_path /tmp/web/b; fastcgi_temp_path /tmp/web/c;
+  uwsgi_temp_path /tmp/web/d; scgi_temp_path /tmp/web/e; server { listen 127.0.0.1:%d; root /tmp/web; } }
+X
+/usr/sbin/nginx -c /tmp/web/nginx.conf 2>/dev/null; until [ -s /tmp/web/pid ]; do sleep 0.1; done
+ab -q -n 20000 -c 20 http://127.0.0.1:%d/page | awk '/^Requests per second/ { print $4 }'
+kill $(cat /tmp/web/pid)""" % (SERVICE_PORT, SERVICE_PORT)
+POSTGRESQL = """rm -rf /tmp/pg; bin=$(echo /usr/lib/postgresql/*/bin); $bin/initdb -D /tmp/pg -A trust >/dev/null 2>&1
+$bin/pg_ctl -D /tmp/pg -w -l /tmp/pg/log -o "-k /tmp/pg -c listen_addresses=" start >/dev/null
+$bin/pgbench -q -i -s 5 -h /tmp/pg postgres >/dev/null 2>&1
+$bin/pgbench -n -c 4 -j 2 -T 5 -h /tmp/pg postgres 2>/dev/null | awk '/^tps/ { print $3 }'
+$bin/pg_ctl -D /tmp/pg -w stop >/dev/null"""
+REDIS = """redis-server --port %d --save '' --appendonly no --dir /tmp >/dev/null & server=$!
+until redis-cli -p %d ping >/dev/null 2>&1; do sleep 0.1; done
+redis-benchmark -p %d -t {command} -n 60000 --csv | awk -F'"' '/{test}/ {{ print $4 }}'; kill $server; wait""" % (
+    (SERVICE_PORT,) * 3)
+SERVICES = {
+    "redis GET": REDIS.format(command="get", test="GET"),
+    "redis SET": REDIS.format(command="set", test="SET"),
+    "pgbench, 4 clients": POSTGRESQL,
+    "nginx, 1 KiB, ab -c 20": NGINX,
+}
+
+
 class Systems:
     def __init__(self, usl, tree, ordinary_user, wanted):
         self.tree = tree
@@ -99,12 +129,23 @@ class Systems:
         self.prefix = {name: prefix for name, prefix in self.prefix.items()
                        if name in wanted and (name != "proot" or shutil.which("proot")) and (name != "runsc" or shutil.which("runsc"))}
 
-    def run(self, name, command, pin=False, **options):
+    def as_user(self, name):
+        """The prefix for a user of the tree who is not root."""
+        prefix = list(self.prefix[name])
+        if name == "usl":
+            at = prefix.index("run") + 1
+            prefix[at:at] = ["-u", str(UID)]
+        elif name == "proot":
+            prefix[prefix.index("-0")] = "-i"
+            prefix.insert(prefix.index("-i") + 1, f"{UID}:{UID}")
+        return prefix
+
+    def run(self, name, command, pin=False, prefix=None, **options):
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp"}
         # Never the machine's /dev/null: runsc gives its standard streams to the user that its sandbox runs as.
         options.setdefault("input", "")
         # A whole system is pinned from outside: its kernel or tracer too.
-        return subprocess.run([*(["taskset", "1"] if pin else []), *self.prefix[name], *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        return subprocess.run([*(["taskset", "1"] if pin else []), *(prefix or self.prefix[name]), *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               env=environment, cwd="/", **options)
 
 
@@ -149,6 +190,22 @@ def macro(systems, repeats, failed_rows):
                 yield row, value
         if result.returncode:  # the rows before it count
             raise ValueError("macro failed: " + (result.stderr.strip().splitlines() or [f"status {result.returncode}"])[-1])
+    return measure
+
+
+def services(systems, failed_rows):
+    """Rates of the servers; runsc is left out, as its network is off."""
+    def measure(name):
+        if name == "runsc":
+            return
+        for row, command in SERVICES.items():
+            if f"{name}, {row}" in failed_rows:
+                continue
+            result = systems.run(name, ["bash", "-ec", command], prefix=systems.as_user(name), timeout=600)
+            if result.returncode or not result.stdout.strip():
+                failed_rows[f"{name}, {row}"] = (result.stderr.strip().splitlines() or [f"status {result.returncode}"])[-1]
+            else:
+                yield row, float(result.stdout)
     return measure
 
 
@@ -240,6 +297,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=3, help="of each macro row in a round, of which the median counts")
     parser.add_argument("--systems", default="native,usl,proot,runsc")
     parser.add_argument("--skip-macro", action="store_true")
+    parser.add_argument("--services", action="store_true", help="redis, PostgreSQL and nginx too; installs them in the tree")
     parser.add_argument("--skip-files", action="store_true")
     options = parser.parse_args()
     if os.getuid() != 0:
@@ -280,6 +338,13 @@ def measure_all(options, systems):
     free, failed = collect(systems, options.rounds, micro(systems, options.seconds, False))
     pinned, _ = collect(systems, 1, micro(systems, options.seconds, True))
     failed_rows = {}
+    rates, failed_services = {}, {}
+    if options.services:
+        installed = systems.run("usl", ["bash", "-c", "apt-get update -q && DEBIAN_FRONTEND=noninteractive "
+                                        f"apt-get install -qy --no-install-recommends {SERVICE_PACKAGES} && useradd -u {UID} bench"], timeout=1800)
+        if installed.returncode:
+            sys.exit(f"bench/run.py: cannot install the servers: {installed.stderr[-500:]}")
+        rates, failed_services = collect(systems, options.rounds, services(systems, failed_rows))
     whole, failed_macro = ({}, {}) if options.skip_macro else collect(
         systems, options.rounds, macro(systems, options.repeats, failed_rows))
     start = start_time(systems, systems.prefix["usl"])
@@ -304,6 +369,9 @@ def measure_all(options, systems):
         parts += ["## Work", "", table(whole, names, "ms", 1000), "",
                   f"Geometric mean of the ratios: USL / native {geometric_mean(whole, 'usl', 'native'):.2f}; "
                   f"proot / USL {geometric_mean(whole, 'proot', 'usl'):.2f}; runsc / USL {geometric_mean(whole, 'runsc', 'usl'):.2f}.", ""]
+    if rates:
+        parts += ["## Servers", "", "Requests or transactions per second: more is better, and so are larger ratios.", "",
+                  table(rates, [name for name in names if name != "runsc"], "1/s", 1), ""]
     parts += ["## Start and memory", "",
               f"`usl run -- /bin/true`, start to end: {start * 1000:.1f} ms (median of 21). The kernel process after a bash session: {memory / 1024:.1f} MB resident.", ""]
     if file_figures:
@@ -315,7 +383,7 @@ def measure_all(options, systems):
         parts += [f"{files.LARGE:,} names looked up and kept: {cached:.1f} MB more in the kernel process. `usl run -- /bin/true` in the view of the "
                   f"host: {empty:.1f} ms; with {files.LARGE:,} more files in the lower layer {large:.1f} ms (medians of {files.START_RUNS}).", ""]
     parts += ["## Targets", "", verdicts(free, pinned, whole, start, memory, file_figures), ""]
-    for name, why in {**failed, **failed_macro, **failed_rows}.items():
+    for name, why in {**failed, **failed_macro, **failed_services, **failed_rows}.items():
         parts += [f"{name} did not finish: {why}.", ""]
     parts.append(NOTES)
     return "\n".join(parts)

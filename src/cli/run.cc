@@ -12,7 +12,9 @@ bool IsPlainSession(const RunArguments& arguments) {
   const manager::RunOptions& options = arguments.options;
   return !arguments.distribution.empty() && arguments.volumes.empty() && arguments.binds.empty() &&
          arguments.shares.empty() && options.publish.empty() && !options.here && arguments.network == "host" &&
-         options.host_name.empty() && options.name == manager::RunOptions().name;
+         arguments.allow_out.empty() && arguments.allow_in.empty() && arguments.pids.empty() &&
+         arguments.memory.empty() && arguments.cpus.empty() && options.host_name.empty() &&
+         options.name == manager::RunOptions().name;
 }
 
 int RunSession(RunArguments arguments, const std::vector<std::string>& command) {

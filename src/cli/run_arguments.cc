@@ -108,6 +108,12 @@ std::string CheckRunArguments(RunArguments& arguments) {
   for (const std::string& text : arguments.allow_in) {
     if (!manager::ParseAllow(text, &options.allow_in, &why)) return "--allow-in: " + why;
   }
+  if (!arguments.pids.empty() && !manager::ParseTasks(arguments.pids, &options.max_tasks, &why))
+    return "--pids: " + why;
+  if (!arguments.memory.empty() && !manager::ParseMemory(arguments.memory, &options.max_memory, &why)) {
+    return "--memory: " + why;
+  }
+  if (!arguments.cpus.empty() && !manager::ParseCpus(arguments.cpus, &options.cpus, &why)) return "--cpus: " + why;
   options.restrict_out = !arguments.allow_out.empty();
   options.restrict_in = !arguments.allow_in.empty();
   return {};
@@ -184,6 +190,12 @@ void AddRunOptions(CLI::App& app, RunArguments& arguments) {
                  "repeated")
       ->type_name("RULE")
       ->allow_extra_args(false);
+  app.add_option("--pids", arguments.pids, "Let the guest have so many processes and threads")->type_name("N");
+  app.add_option(
+         "-m,--memory", arguments.memory,
+         "Let the guest use so much memory: each process by a resource limit, all together by killing the largest")
+      ->type_name("SIZE");
+  app.add_option("--cpus", arguments.cpus, "Let the guest use so many processors")->type_name("N");
   app.add_option("--interop", arguments.interop,
                  "Let the guest run these programs of the host by usl-host, outside of the sandbox; all: any program")
       ->type_name("off|all|PROGRAM[,PROGRAM]");

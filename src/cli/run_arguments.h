@@ -20,6 +20,7 @@ struct RunArguments {
   std::vector<std::string> shares;
   std::string network = "host";
   std::vector<std::string> allow_out, allow_in;
+  std::string pids, memory, cpus;
   std::string image;
   std::vector<std::string> entrypoint;  // one or none
   bool plain_http = false;

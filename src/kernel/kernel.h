@@ -9,6 +9,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <typeindex>
 #include <unordered_map>
@@ -27,6 +28,7 @@
 #include "kernel/task_table.h"
 #include "keys/key_service.h"
 #include "platform/listener.h"
+#include "platform/placement.h"
 #include "vfs/vfs.h"
 
 namespace usl::kernel {
@@ -41,6 +43,9 @@ struct KernelOptions {
   bool confined_by_host = false;
   std::string release;  // uname's release; empty = the host's
   bool fast_path = true;
+  // Limits of the whole instance, see InstanceLimits; the CPUs that guests may use, see sched_setaffinity(2).
+  std::optional<uint64_t> max_tasks, max_memory;
+  std::optional<platform::CpuMask> cpus;
   // Counts the calls that are served, where somebody wants to know. Written with the kernel lock held.
   std::atomic<uint64_t>* served_calls = nullptr;
 };

@@ -21,6 +21,7 @@
 #include "fs/tmpfs.h"
 #include "init/image.h"
 #include "kernel/exec_service.h"
+#include "kernel/instance_limits.h"
 #include "kernel/kernel.h"
 #include "manager/boot_config.h"
 #include "manager/guest_tree.h"
@@ -115,6 +116,9 @@ class KernelProcess {
                                   .confined_by_host = UseLandlock() && platform::LandlockAbi() >= 6,
                                   .release = {},
                                   .fast_path = !options_.trace,
+                                  .max_tasks = options_.max_tasks,
+                                  .max_memory = options_.max_memory,
+                                  .cpus = LimitCpus(),
                                   .served_calls = inputs_.served_calls};
     auto vfs = Need(vfs::Vfs::Create(inputs_.runtime->path()), "cannot make the run-time files");
     // Never destroyed: the process ends with _exit while workers still sit in the host's kernel.
@@ -134,6 +138,25 @@ class KernelProcess {
     tree_ = std::move(*tree);
     StartInterop();
     if (options_.trace) StartTrace();
+  }
+
+  // Some of the processors that this process may use, from a random one on; guests inherit them. None: all.
+  std::optional<platform::CpuMask> LimitCpus() {
+    if (!options_.cpus) return std::nullopt;
+    platform::CpuMask usable{}, chosen{};
+    if (syscall(SYS_sched_getaffinity, 0, sizeof usable, usable.data()) < 0) GiveUp("cannot ask for the processors");
+    std::vector<size_t> numbers;
+    for (size_t i = 0; i < usable.size() * 64; ++i) {
+      if (usable[i / 64] >> (i % 64) & 1) numbers.push_back(i);
+    }
+    if (*options_.cpus >= numbers.size()) return usable;
+    const size_t first = static_cast<size_t>(getpid()) % numbers.size();
+    for (size_t i = 0; i < *options_.cpus; ++i) {
+      const size_t number = numbers[(first + i) % numbers.size()];
+      chosen[number / 64] |= uint64_t{1} << (number % 64);
+    }
+    if (syscall(SYS_sched_setaffinity, 0, sizeof chosen, chosen.data()) < 0) GiveUp("cannot choose the processors");
+    return chosen;
   }
 
   void StartInterop() {
@@ -185,6 +208,7 @@ class KernelProcess {
     launch.stdio = {inputs_.init_control.get(), -1, STDERR_FILENO};
     launch.empty_dir = inputs_.runtime->EmptyPath();
     launch.nofile = guest_files_;
+    launch.data = options_.max_memory;
     launch.landlock = UseLandlock();
     launch.loader_path = inputs_.runtime->LoaderPath();
     if (started_by_root_) launch.uid = launch.gid = kNobody;
@@ -205,6 +229,9 @@ class KernelProcess {
     fs->root_context = fs->cwd_context = 1;
     auto uts = MakeRef<kernel::UtsNames>();
     uts->node_name = tree_.host_name;
+    if (options_.max_memory) {
+      Need(kernel_->Extension<kernel::InstanceLimits>().WatchMemory(), "cannot watch the guests' memory");
+    }
     const auto task = Need(kernel_->tasks().AddFirst(launched_->pid, cred::RootCredentials(), fs, uts),
                            "cannot take the first process over");
     UniqueFd image(memfd_create("usl-init", MFD_CLOEXEC));

@@ -192,6 +192,51 @@ bool ParseAllow(const std::string& text, std::vector<net::AddressRule>* rules, s
   return true;
 }
 
+bool ParseMemory(const std::string& text, std::optional<uint64_t>* bytes, std::string* why) {
+  constexpr uint64_t kLeast = 16 << 20;
+  uint64_t number = 0;
+  const char* last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, number);
+  std::string unit(end, last);
+  std::ranges::transform(unit, unit.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (unit.ends_with("ib") && unit.size() == 3) unit.resize(1);
+  if (unit.ends_with("b")) unit.pop_back();
+  const size_t power = unit.empty() ? 0 : std::string_view("kmgt").find(unit) + 1;
+  const bool known = unit.empty() || (unit.size() == 1 && power > 0);
+  const uint64_t factor = uint64_t{1} << (10 * (known ? power : 0));
+  if (error != std::errc{} || !known || number > UINT64_MAX / 2 / factor || number * factor < kLeast) {
+    *why = format("\"{}\" is no size of memory: use a number of bytes, or one with k, m, g or t, from 16m up", text);
+    return false;
+  }
+  *bytes = number * factor;
+  return true;
+}
+
+bool ParseTasks(const std::string& text, std::optional<uint64_t>* tasks, std::string* why) {
+  uint64_t number = 0;
+  const char* last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, number);
+  if (error != std::errc{} || end != last || number == 0) {
+    *why = format("\"{}\" is no number of processes and threads: use one from 1 up", text);
+    return false;
+  }
+  *tasks = number;
+  return true;
+}
+
+bool ParseCpus(const std::string& text, std::optional<unsigned>* cpus, std::string* why) {
+  unsigned number = 0;
+  const char* last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, number);
+  if (error != std::errc{} || end != last || number == 0) {
+    *why =
+        format("\"{}\" is no number of processors: use a whole one from 1 up (parts of one take control groups)", text);
+    return false;
+  }
+  *cpus = number;
+  return true;
+}
+
 bool IsValidName(const std::string& name) {
   return !name.empty() && name.size() <= 64 && name.front() != '.' && name.front() != '-' &&
          std::ranges::all_of(name, [](char c) { return IsAlnum(c) || c == '.' || c == '_' || c == '-'; });

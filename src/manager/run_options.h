@@ -1,6 +1,8 @@
 // What `usl run` was asked for, checked as far as that is possible without looking at the guest's tree.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +47,8 @@ struct RunOptions {
   bool network = true;
   std::vector<net::AddressRule> allow_out, allow_in;
   bool restrict_out = false, restrict_in = false;  // to those
+  std::optional<uint64_t> max_tasks, max_memory;   // bytes
+  std::optional<unsigned> cpus;
   bool here = false;  // bind the current directory at the same path and start there
   // The guest's /etc/wsl.conf and /etc/usl.conf count (never in the view of the host, which has the host's).
   bool guest_config = true;
@@ -74,6 +78,12 @@ bool CheckPublish(const std::string& text, bool network, std::string* why);
 // --allow-out and --allow-in RULE: what net::ParseAddressRules takes, and "dns[/tcp|/udp]" in front of everything: the
 // host's name servers (/etc/resolv.conf), port 53. Adds to `rules`; on failure returns false and a line in `why`.
 bool ParseAllow(const std::string& text, std::vector<net::AddressRule>* rules, std::string* why);
+
+// --memory SIZE: bytes, or with k, m, g, t (also "KiB" and the like: powers of 1024); at least 16 MiB. --pids N, --cpus
+// N: from 1 up. On failure false and a line in `why`.
+bool ParseMemory(const std::string& text, std::optional<uint64_t>* bytes, std::string* why);
+bool ParseTasks(const std::string& text, std::optional<uint64_t>* tasks, std::string* why);
+bool ParseCpus(const std::string& text, std::optional<unsigned>* cpus, std::string* why);
 
 // Names of instances and kept views: 1 to 64 of letters, digits, '.', '_', '-', not starting with a dot or dash.
 bool IsValidName(const std::string& name);

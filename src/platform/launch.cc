@@ -103,6 +103,10 @@ void SetLimits(const Child& child) {
   if (setrlimit(RLIMIT_CORE, &no_core) != 0) Die(child.socket, Step::kLimits, errno);
   const auto& nofile = child.options->nofile;
   if (nofile && setrlimit(RLIMIT_NOFILE, &*nofile) != 0) Die(child.socket, Step::kLimits, errno);
+  if (child.options->data) {
+    const rlimit data{*child.options->data, *child.options->data};
+    if (setrlimit(RLIMIT_DATA, &data) != 0) Die(child.socket, Step::kLimits, errno);
+  }
   auto token = WriteToken(0, child.options->token);
   if (!token) Die(child.socket, Step::kLimits, token.error().code());
 }

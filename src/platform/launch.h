@@ -33,6 +33,7 @@ struct LaunchOptions {
   bool die_with_parent = true;   // PR_SET_PDEATHSIG(SIGKILL): when the THREAD that launches ends
   uint64_t token = 0;            // its task token (task_token.h), set before it runs
   std::optional<rlimit> nofile;  // RLIMIT_NOFILE of the guest, see RaiseFileLimit; none = as it is
+  std::optional<uint64_t> data;  // RLIMIT_DATA in bytes, soft and hard; none = as it is
   uint64_t ignored_signals = 0;  // bit N-1: signal N stays ignored (nohup); all others start with their default
   std::optional<uid_t> uid;      // for a USL that root started: the user to become (with gid and no groups)
   std::optional<gid_t> gid;

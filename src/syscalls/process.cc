@@ -10,6 +10,7 @@
 #include "fs/proc_namespace.h"
 #include "kernel/exec_service.h"
 #include "kernel/fast_path.h"
+#include "kernel/instance_limits.h"
 #include "kernel/kernel.h"
 #include "kernel/namespaces.h"
 #include "kernel/process_access.h"
@@ -28,6 +29,9 @@ constexpr uint64_t kNewTime = 0x80;  // CLONE_NEWTIME, in the exit signal's bits
 constexpr size_t kTransferChunk = 64 * 1024;
 
 Result<Reply> Fork(SyscallContext& context, uint64_t flags, const kernel::NewNamespaces& namespaces = {}) {
+  if (context.kernel().options().max_tasks) {
+    USL_TRY_VOID(context.kernel().Extension<kernel::InstanceLimits>().ChargeTask());
+  }
   if (kernel::FastPath* fast = context.kernel().fast_path()) {
     fast->BeforeFork(context.task(), flags);
     if (namespaces.fs) fast->BeforeNamespaceFork(context.task(), *namespaces.fs);

@@ -155,6 +155,11 @@ Result<Reply> sys_sched_setaffinity(SyscallContext& context) {
   std::array<std::byte, sizeof(platform::CpuMask)> mask{};
   size_t size = std::min<size_t>(context.UintArg(1), mask.size());
   USL_TRY_VOID(context.memory().Read(context.AddressArg(2), mask.data(), size));
+  if (const auto& allowed = context.kernel().options().cpus) {
+    // As a cpuset does it: what is left over, and EINVAL where that is nothing.
+    const auto bytes = std::as_bytes(std::span(*allowed));
+    for (size_t i = 0; i < mask.size(); ++i) mask[i] &= bytes[i];
+  }
   USL_TRY_VOID(context.kernel().listener().placement().SetAffinity(target.task->tid(), std::span(mask)));
   return 0;
 }

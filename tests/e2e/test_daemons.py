@@ -10,7 +10,7 @@ import unittest
 from harness import DebianTest, USL, user_command
 
 PACKAGES = ("adduser cron openssh-server openssh-client sshpass rsync postgresql redis-server redis-tools nginx-light apache2 "
-            "apache2-utils squid tinyproxy curl netbase valgrind ltrace")
+            "apache2-utils squid tinyproxy dante-server curl netbase valgrind ltrace")
 # Waits for a port of the instance, which is one of the host.
 READY = """ready() { for i in $(seq 200); do if (exec 3<>/dev/tcp/127.0.0.1/$1) 2>/dev/null; then return; fi; sleep 0.1; done
            echo "nobody listens on port $1" >&2; return 1; }
@@ -131,6 +131,24 @@ class Daemons(DebianTest):
             for proxy in {tiny} {squid}; do curl -s -x http://127.0.0.1:$proxy http://127.0.0.1:{web}/page; done
             curl -s -p -x http://127.0.0.1:{squid} http://127.0.0.1:{web}/page""")
         self.assertEqual(out, "through\n" * 3)
+
+    def test_socks(self):
+        web, socks, ssh, forward = free_port(), free_port(), free_port(), free_port()
+        out = self.script(f"""
+            echo through > /srv/page; (cd /srv; exec python3 -m http.server {web} --bind 127.0.0.1 >/dev/null 2>&1) &
+            printf '%s\\n' 'logoutput: /var/log/danted.log' 'internal: 127.0.0.1 port = {socks}' 'external: lo' \\
+              'clientmethod: none' 'socksmethod: none' 'user.privileged: root' 'user.unprivileged: nobody' \\
+              'client pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}' \\
+              'socks pass {{ from: 127.0.0.0/8 to: 127.0.0.0/8 command: connect }}' > /etc/danted.conf
+            danted -D -f /etc/danted.conf; ready {web}; ready {socks}
+            for scheme in socks5 socks5h socks4; do curl -s -x $scheme://127.0.0.1:{socks} http://127.0.0.1:{web}/page; done
+            # What the rules of the proxy do not let pass.
+            curl -s -x socks5://127.0.0.1:{socks} http://192.0.2.1/ || echo "refused $?"
+            ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/socks; cat /root/.ssh/socks.pub >> /root/.ssh/authorized_keys
+            mkdir -p /run/sshd; /usr/sbin/sshd -p {ssh} -o ListenAddress=127.0.0.1; ready {ssh}
+            ssh -q -o StrictHostKeyChecking=no -i /root/.ssh/socks -p {ssh} -N -f -D 127.0.0.1:{forward} root@127.0.0.1
+            ready {forward}; curl -s -x socks5://127.0.0.1:{forward} http://127.0.0.1:{web}/page""")
+        self.assertEqual(out, "through\n" * 3 + "refused 97\n" + "through\n")
 
     def test_python_and_node_serve(self):
         first, second = free_port(), free_port()
