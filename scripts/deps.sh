@@ -5,7 +5,7 @@
 set -eu
 
 build="build-essential g++ cmake ninja-build ccache libfmt-dev nettle-dev nlohmann-json3-dev libcurl4-openssl-dev libarchive-dev zlib1g-dev libbz2-dev liblzma-dev libzstd-dev libutf8proc-dev libcli11-dev libtomlplusplus-dev libgtest-dev libgmock-dev libbenchmark-dev python3"
-test="mmdebstrap busybox-static golang-go git musl-tools openssh-client curl keyutils qemu-user-static"
+test="mmdebstrap busybox-static golang-go git musl-tools openssh-client curl keyutils qemu-user-static skopeo umoci docker-registry"
 lint="clang-format-14 clang-tidy-19"
 bench="proot runsc mmdebstrap fio"
 

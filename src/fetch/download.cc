@@ -1,5 +1,7 @@
 #include "fetch/download.h"
 
+#include <fcntl.h>
+
 #include <charconv>
 #include <chrono>
 #include <cstring>
@@ -77,17 +79,31 @@ class Carrier {
   }
 
   Outcome ToFile() {
-    auto file = PartialFile::Open(request_.path, [this] {
+    bool has_waited = false;
+    auto file = PartialFile::Open(request_.path, [&] {
+      has_waited = true;
       report_({0, 0, "waiting for another download of the same file"});
     });
     if (!file) return Refuse(file.error().code(), format("cannot write \"{}.part\"", request_.path));
     file_.emplace(std::move(*file));
+    if (has_waited && OtherHasFinished()) {
+      file_->Discard();
+      return Take();
+    }
     const bool is_whole = !request_.sha256.empty() && file_->size() > 0 && file_->Digest() == request_.sha256;
     if (is_whole || FetchFile()) FinishFile();
     return Take();
   }
 
  private:
+  // Is what was waited for there now?
+  bool OtherHasFinished() const {
+    if (request_.sha256.empty()) return false;
+    const UniqueFd fd(open(request_.path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    const auto digest = fd ? Sha256OfFile(fd.get()) : Fail(ENOENT);
+    return digest && *digest == request_.sha256;
+  }
+
   TransferRequest Plain() const {
     return {.url = request_.url,
             .headers = request_.headers,

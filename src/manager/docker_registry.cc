@@ -127,7 +127,10 @@ std::string EncodeQuery(const std::string& text) {
 }
 
 DockerRegistry::DockerRegistry(Fetcher& fetcher, const ImageReference& reference, bool plain_http)
-    : fetcher_(fetcher), reference_(reference), may_be_plain_(plain_http || IsLoopback(reference.registry)) {}
+    : fetcher_(fetcher),
+      reference_(reference),
+      scheme_(plain_http || IsLoopback(reference.registry) ? "http" : "https"),
+      may_be_either_(!plain_http && scheme_ == "http") {}
 
 std::string DockerRegistry::Url(const std::string& rest) const {
   return scheme_ + "://" + reference_.registry + "/v2/" + reference_.repository + rest;
@@ -205,12 +208,17 @@ Result<HttpReply> DockerRegistry::Get(const std::string& rest, std::string* why)
                               .authorization = authorization_,
                               .max_size = kMaxDocument};
     auto reply = fetcher_.Get(request, why);
-    const bool is_unreachable =
-        !reply && (reply.error().code() == EKEYREJECTED || reply.error().code() == ECONNREFUSED);
-    if (is_unreachable && may_be_plain_ && scheme_ == "https" && authorization_.empty()) {
-      scheme_ = "http";
+    // Servers with TLS answer plain requests so, or end the connection. The other way round, some servers without TLS
+    // never answer a greeting of TLS.
+    const int error = reply ? 0 : reply.error().code();
+    const bool is_foreign =
+        reply ? reply->status == 400 : error == EHOSTUNREACH || error == EREMOTEIO || error == EINVAL;
+    if (is_foreign && may_be_either_) {
+      may_be_either_ = false;
+      scheme_ = "https";
       continue;
     }
+    may_be_either_ = false;
     if (!reply || reply->status != 401 || is_authorised) return reply;
     if (!Authorise(reply->headers["www-authenticate"], why)) return Fail(EACCES);
     is_authorised = true;

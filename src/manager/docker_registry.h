@@ -26,8 +26,8 @@ std::string EncodeQuery(const std::string& text);
 
 class DockerRegistry {
  public:
-  // Names a repository; nothing is asked yet. Registries on the loopback may be without TLS, others with `plain_http`
-  // only.
+  // Names a repository; nothing is asked yet. A registry on the loopback may be without TLS or with it; others have to
+  // have it, unless `plain_http` says that this one has none.
   DockerRegistry(Fetcher& fetcher, const ImageReference& reference, bool plain_http);
 
   // The bytes of the manifest or index with that tag, or "sha256:..." (verified). ENOENT: it has none of that name.
@@ -46,8 +46,8 @@ class DockerRegistry {
 
   Fetcher& fetcher_;
   ImageReference reference_;
-  std::string scheme_ = "https";
-  bool may_be_plain_;
+  std::string scheme_;
+  bool may_be_either_;         // on the loopback, before the first answer
   std::string challenge_;      // the last one
   std::string authorization_;  // what it led to
 };

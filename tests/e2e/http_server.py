@@ -10,7 +10,7 @@ class Page:
     """What a path answers with."""
 
     def __init__(self, body=b"", status=200, headers=None, etag=True, ranges=True, cut=None, cuts=0, stall=None, type=None,
-                 length=None):
+                 length=None, gate=None):
         self.body = body
         self.status = status
         self.headers = dict(headers or {})
@@ -20,6 +20,7 @@ class Page:
         self.cuts = cuts      # ...so many times
         self.stall = stall    # so many bytes, then nothing comes
         self.length = length  # a lie about the length
+        self.gate = gate      # an Event: half of the body comes after it
         if type:
             self.headers["Content-Type"] = type
 
@@ -49,6 +50,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(page.body) - 1}/{len(page.body)}")
         self.send_header("Content-Length", str(len(body) if page.length is None else page.length))
         self.end_headers()
+        if page.gate:
+            self.wfile.write(body[:len(body) // 2])
+            self.wfile.flush()
+            page.gate.wait(60)
+            body = body[len(body) // 2:]
         if page.stall is not None:
             self.wfile.write(body[:page.stall])
             self.wfile.flush()

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import unittest
 
 from harness import USL, Home, user_command
@@ -252,6 +253,24 @@ class Fetch(unittest.TestCase):
         first.stdout.close()
         self.assertEqual(self.answer()["error"], 0)
         self.assertEqual(self.content(), DATA)
+        self.assertEqual(self.left(), ["file"])
+
+    def test_second_one_takes_what_the_first_one_made(self):
+        gate = threading.Event()
+        self.server.pages["/f"] = Page(DATA, gate=gate)
+        self.ask(self.server.url + "/f", sha256=sha256(DATA), stall_seconds=60)
+        while json.loads(self.helper.stdout.readline()).get("done", 0) == 0:
+            pass
+        first, self.helper = self.helper, self.start()
+        self.ask(self.server.url + "/f", sha256=sha256(DATA))
+        self.assertIn("waiting", json.loads(self.helper.stdout.readline())["note"])
+        gate.set()
+        second, self.helper = self.helper, first
+        self.assertEqual(self.answer()["error"], 0)
+        self.end()
+        self.helper = second
+        self.assertEqual(self.answer()["error"], 0)
+        self.assertEqual(len(self.server.requests), 1)
         self.assertEqual(self.left(), ["file"])
 
     def test_where_it_cannot_write(self):

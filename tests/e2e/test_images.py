@@ -233,6 +233,24 @@ class FromRegistry(ImageTest):
         self.assertEqual(self.left("cache"), [])
         self.pulled(f"{self.name}@{image.digest}")
 
+    def test_install(self):
+        image = Image(config={"Env": ["A=1"], "Cmd": ["false"]})
+        self.registry.add("some/image", "v1", image)
+        self.check(self.run_usl("install", f"docker://{self.name}:v1"))
+        self.assertEqual(self.images(), [], "a distribution is no image")
+        script = "echo $A; cat /data/changed; echo here > /data/new"
+        self.assertEqual(self.check(self.run_usl("run", "-d", "image", "--", "sh", "-c", script)), "1\nabove")
+        self.assertEqual(self.check(self.run_usl("run", "-d", "image", "--", "cat", "/data/new")), "here\n")
+        self.refused("install", f"docker://{self.name}:v1", says="image")
+        self.refused("install", f"docker://{self.name}:none", "--name", "other", says="manifest_unknown")
+        self.refused("run", "-d", "image", "--image", "x", "--", "true", says="--image")
+        before = len(self.registry.requests)
+        self.check(self.run_usl("install", f"docker://{self.name}:v1", "--name", "other"))
+        self.assertFalse(any(sha256(blob) in path for path in self.registry.paths()[before:] for blob in image.stored))
+        self.check(self.run_usl("remove", "image"))
+        self.check(self.run_usl("remove", "other"))
+        self.assertEqual(self.layers(), [])
+
     def test_newer_one(self):
         self.registry.add("some/image", "latest", Image([base_layer()]))
         self.pulled(self.name)
