@@ -13,6 +13,53 @@ from harness import UID, USL, user_command
 from test_config import SmallTreeTest, own
 
 
+# Against the server, from inside: garbage of many sizes, with too few and too many descriptors, requests that lie about
+# their payload or have none, and many connections that say nothing.
+ATTACK = r"""
+import os, socket, struct
+
+def connect():
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect("/run/usl/interop/host")
+    return s
+
+def closed(s):
+    s.settimeout(30)
+    try:
+        return s.recv(4096)
+    except ConnectionResetError:
+        return b""
+
+for size in [0, 1, 23, 24, 25, 100, 60000]:
+    s = connect()
+    s.send(os.urandom(size)) if size else s.shutdown(socket.SHUT_WR)
+    assert closed(s) == b"", size
+null = os.open("/dev/null", os.O_RDWR)
+for count in [1, 3, 4, 5, 50]:
+    s = connect()
+    socket.send_fds(s, [os.urandom(24)], [null] * count)
+    assert closed(s) == b"", count
+def launch(size, payload):
+    memory = os.memfd_create("x")
+    os.write(memory, payload)
+    s = connect()
+    socket.send_fds(s, [struct.pack("<IHHIiQ", 0x434C5355, 1, 1, 1, 0, size)], [null, null, null, memory])
+    return closed(s)
+
+fixed = lambda argc, envc, groups=0, flags=0: struct.pack("<8I", 0, 0, 0, flags, groups, argc, envc, 0)
+assert launch(8, b"12345678") == b""                                     # shorter than a request
+assert launch(1 << 40, fixed(1, 0)) == b"" and launch(4096, fixed(1, 0)) == b""  # longer than its memory
+for bad in [fixed(1, 0), fixed(0, 0) + b"/\0", fixed(1 << 31, 1 << 31) + b"/\0a\0", fixed(1, 0, 1 << 30) + b"/\0a\0",
+            fixed(1, 0, 0, 0xffffffff) + b"/\0echo\0", fixed(2, 0) + b"/\0echo\0", b"\xff" * 4096]:
+    assert launch(len(bad), bad) == b"", bad[:60]
+refused = fixed(1, 0) + b"/\0sh\0"
+assert len(launch(len(refused), refused)) == 24                           # a status
+many = [connect() for _ in range(60)]
+for s in many:
+    s.close()
+"""
+
+
 @unittest.skipUnless(shutil.which("busybox"), "needs busybox-static")
 class InteropTest(SmallTreeTest):
     def setUp(self):
@@ -116,6 +163,16 @@ class InteropTest(SmallTreeTest):
             return token.encode() in path.read_bytes()
         except OSError:
             return False
+
+    def test_hostile_packets(self):
+        """What a guest can send that is no request does no harm, and the next request is served."""
+        attack = pathlib.Path(self.home.path) / "shared/attack.py"
+        attack.write_text(ATTACK)
+        own(attack)
+        result = self.usl("run", "--interop", "echo", "-v", f"{self.shared}:/shared", "--", "sh", "-c",
+                          "python3 /shared/attack.py && usl-host echo fine")
+        self.assertEqual(self.check(result), "fine\n")
+        self.assertEqual(result.stderr, "")
 
     def test_a_terminal(self):
         pid, master = pty.fork()
