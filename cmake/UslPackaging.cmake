@@ -1,6 +1,10 @@
 # `make install`, the Debian package and the static tarball: all the same files.
 include(GNUInstallDirs)
 install(TARGETS usl RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT usl)
+if(TARGET usl-fetch)
+  install(TARGETS usl-fetch RUNTIME DESTINATION "${CMAKE_INSTALL_LIBEXECDIR}/usl" COMPONENT usl)
+endif()
+install(FILES share/catalogue.json DESTINATION "${CMAKE_INSTALL_DATADIR}/usl" COMPONENT usl)
 install(FILES docs/man/usl.1 DESTINATION "${CMAKE_INSTALL_MANDIR}/man1" COMPONENT usl)
 install(FILES README.md SECURITY.md CHANGELOG.md LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT usl)
 
@@ -37,6 +41,7 @@ set(CPACK_DEBIAN_PACKAGE_ARCHITECTURE amd64)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION utils)
 set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
-# Static: no dependencies. mmdebstrap makes root file systems to run.
+# `usl` is static and needs nothing. mmdebstrap makes root file systems to run; usl-fetch, which downloads, wants libcurl.
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "mmdebstrap")
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libcurl4, ca-certificates")
 include(CPack)

@@ -2,6 +2,8 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/front_words.h"
+#include "cli/wsl_words.h"
 #include "manager/supervisor.h"
 
 namespace usl::cli {
@@ -60,17 +62,22 @@ CommandLine::CommandLine()
   parser.set_version_flag("--version", "usl " USL_VERSION);
   parser.set_help_flag("-h,--help", "Print what there is and exit");
   parser.option_defaults()->always_capture_default(false);
-  commands = {AddRun(parser),    AddTrace(parser), AddPath(parser),       AddDoctor(parser), AddFsck(parser),
-              AddConfig(parser), AddSet(parser),   AddCompletion(parser), AddHelp(parser),   AddVersion(parser)};
+  commands = {AddRun(parser),           AddTrace(parser),  AddInstall(parser),  AddImport(parser),
+              AddImportInPlace(parser), AddExport(parser), AddList(parser),     AddRemove(parser),
+              AddRename(parser),        AddClone(parser),  AddSnapshot(parser), AddRollback(parser),
+              AddSetDefault(parser),    AddManage(parser), AddPath(parser),     AddDoctor(parser),
+              AddFsck(parser),          AddConfig(parser), AddSet(parser),      AddCompletion(parser),
+              AddHelp(parser),          AddVersion(parser)};
+  for (Command& command : AddInstanceCommands(parser)) commands.push_back(std::move(command));
 }
 
 int Main(const std::vector<std::string>& arguments) {
   CommandLine line;
-  if (arguments.empty()) {
+  std::vector<std::string> words = TranslateWslWords(TranslateFrontWords(arguments));
+  if (words.empty()) {
     fputs(line.parser.help().c_str(), stdout);
     return 0;
   }
-  std::vector<std::string> words = arguments;
   std::vector<std::string> rest;
   const Command* command = FindCommand(line, words.front());
   if (!command && !words.front().starts_with('-'))

@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "cli/commands.h"
+#include "cli/wsl_words.h"
 
 namespace usl::cli {
 namespace {
@@ -55,6 +56,18 @@ TEST_F(CommandLineTest, UnknownOptionsAndBadValuesAreRefusedWith125) {
   EXPECT_EQ(Main({"run", "-p", "99999", "true"}), 125);
   EXPECT_EQ(Main({"run", "--rootfs", "/", "--keep", "x", "true"}), 125);
   EXPECT_EQ(Main({"completion", "tcsh"}), 125);
+}
+
+TEST(WslWords, BecomeCommands) {
+  EXPECT_THAT(TranslateWslWords({"--import", "D", "/dir", "f.tar", "--version", "1"}),
+              ElementsAre("import", "D", "f.tar", "--location", "/dir"));
+  EXPECT_THAT(TranslateWslWords({"-l", "-v"}), ElementsAre("list", "-v"));
+  EXPECT_THAT(TranslateWslWords({"--unregister", "D"}), ElementsAre("remove", "D"));
+  EXPECT_THAT(TranslateWslWords({"--install", "-d", "debian", "--web-download", "--no-launch"}),
+              ElementsAre("install", "debian", "--no-launch"));
+  // Only the first word is one of wsl.exe's.
+  EXPECT_THAT(TranslateWslWords({"run", "--list"}), ElementsAre("run", "--list"));
+  EXPECT_THAT(TranslateWslWords({}), IsEmpty());
 }
 
 // Every option of every command stands in the manual page and in the completions, as all three are made from the

@@ -19,6 +19,18 @@ struct Command {
 
 Command AddRun(CLI::App& parser);
 Command AddTrace(CLI::App& parser);
+Command AddInstall(CLI::App& parser);
+Command AddImport(CLI::App& parser);
+Command AddImportInPlace(CLI::App& parser);
+Command AddExport(CLI::App& parser);
+Command AddList(CLI::App& parser);
+Command AddRemove(CLI::App& parser);
+Command AddRename(CLI::App& parser);
+Command AddClone(CLI::App& parser);
+Command AddSnapshot(CLI::App& parser);
+Command AddRollback(CLI::App& parser);
+Command AddSetDefault(CLI::App& parser);
+Command AddManage(CLI::App& parser);
 Command AddPath(CLI::App& parser);
 Command AddDoctor(CLI::App& parser);
 Command AddFsck(CLI::App& parser);
@@ -27,6 +39,9 @@ Command AddSet(CLI::App& parser);
 Command AddCompletion(CLI::App& parser);
 Command AddHelp(CLI::App& parser);
 Command AddVersion(CLI::App& parser);
+
+// Those on instances that can be joined: shell, exec, start, stop, kill, shutdown, status, ps, stats, top, logs.
+std::vector<Command> AddInstanceCommands(CLI::App& parser);
 
 // The parser with all subcommands, and the list of them in the order of the help text.
 struct CommandLine {

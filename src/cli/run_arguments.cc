@@ -1,15 +1,22 @@
 #include "cli/run_arguments.h"
 
-#include <cstdio>
+#include <optional>
 
-#include "manager/supervisor.h"
+#include "cli/distribution_support.h"
 
 namespace usl::cli {
 namespace {
 
-int Fail(const std::string& why) {
-  fprintf(stderr, "usl: %s\n", why.c_str());
-  return manager::kOwnFailure;
+// The files and defaults of the distribution that was named.
+Result<manager::DistributionLock> UseDistribution(RunArguments& arguments, std::string* why) {
+  const manager::Registry registry = manager::Registry::OfUser();
+  auto lock = USL_TRY(manager::DistributionLock::Take(registry, arguments.distribution, why));
+  const manager::Distribution& distribution = lock.distribution();
+  manager::RunOptions& options = arguments.options;
+  manager::UseDistribution(registry, distribution, options);
+  if (options.name == manager::RunOptions().name) options.name = distribution.name;
+  if (options.user.empty()) options.user = distribution.default_user;
+  return lock;
 }
 
 // The switches become settings, which win.
@@ -78,6 +85,9 @@ std::string CheckRunArguments(RunArguments& arguments) {
 void AddTreeOptions(CLI::App& app, RunArguments& arguments) {
   manager::RunOptions& options = arguments.options;
   app.add_option("--rootfs", options.rootfs, "Run in the tree below DIR and keep what changes there")->type_name("DIR");
+  app.add_option("-d,--distribution", arguments.distribution, "Run in an installed distribution")
+      ->type_name("NAME")
+      ->excludes("--rootfs");
   app.add_flag("--here", options.here, "Bind the current directory at the same path, and start there");
   app.add_option("-v,--volume", arguments.volumes,
                  "Bind a directory or file of the host, with the host's permission bits; may be repeated")
@@ -97,6 +107,7 @@ void AddRunOptions(CLI::App& app, RunArguments& arguments) {
                                      "Keep the changes to the view of this machine under NAME, and use them again")
                           ->type_name("NAME");
   app.get_option("--rootfs")->excludes(keep);
+  app.get_option("--distribution")->excludes(keep);
   app.add_option(
          "--drvfs", arguments.shares,
          "Let the guest mount this directory of the host, or one below it, by mount -t drvfs; what is bound it may "
@@ -131,8 +142,14 @@ void AddRunOptions(CLI::App& app, RunArguments& arguments) {
 
 int RunChecked(RunArguments arguments, const std::vector<std::string>& command,
                const std::function<int(const manager::RunOptions&)>& run) {
-  const std::string why = CheckRunArguments(arguments);
+  std::string why = CheckRunArguments(arguments);
   if (!why.empty()) return Fail(why);
+  std::optional<manager::DistributionLock> lock;
+  if (!arguments.distribution.empty()) {
+    auto taken = UseDistribution(arguments, &why);
+    if (!taken) return Fail(why);
+    lock.emplace(std::move(*taken));
+  }
   arguments.options.command = command;
   return run(arguments.options);
 }

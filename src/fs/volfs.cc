@@ -147,6 +147,8 @@ Result<void> VolFs::OpenTrees() {
     Ownership owner = layers_[1]->OwnershipOf(lower.status, lower.record.get());
     USL_TRY_VOID(root_->SetOwnership(owner));
     USL_TRY(Work());
+    const timespec times[2] = {TimeOf(lower.status.stx_atime), TimeOf(lower.status.stx_mtime)};
+    USL_TRY_VOID(ChangeHostTimes({layers_.front()->root_fd(), ""}, times));
   }
   return {};
 }

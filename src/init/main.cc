@@ -8,13 +8,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <ctime>
 #include <map>
+#include <string>
 #include <string_view>
 
+#include "init/services.h"
 #include "init/session.h"
 #include "protocol/control.h"
 #include "protocol/control_socket.h"
@@ -43,12 +46,14 @@ class Init {
   int Run() {
     for (;;) {
       const bool alone = !ReapChildren();
+      services_.Advance(NowMilliseconds());
       if (shutting_down_) {
         if (alone || !owns_all_) return 0;
-        if (NowMilliseconds() >= kill_at_) KillAll(SIGKILL);
+        EndAll();
       }
+      TellWhetherIdle();
       pollfd control{control_.get(), POLLIN, 0};
-      const int timeout = shutting_down_ ? RemainingMilliseconds() : -1;
+      const int timeout = Timeout();
       const timespec limit{timeout / 1000, timeout % 1000 * 1'000'000L};
       // SIGCHLD is blocked everywhere else, so that none is missed between reaping and waiting.
       sigset_t open_mask;
@@ -64,8 +69,8 @@ class Init {
     for (;;) {
       int status = 0;
       const pid_t pid = waitpid(-1, &status, WNOHANG);
-      if (pid < 0) return errno != ECHILD;
-      if (pid == 0) return true;
+      if (pid <= 0) return has_children_ = pid == 0 || errno != ECHILD;
+      if (services_.OnExit(pid, status, NowMilliseconds())) continue;
       const auto session = sessions_.find(pid);
       if (session == sessions_.end()) continue;  // an orphan
       Report(session->second, status);
@@ -75,6 +80,14 @@ class Init {
 
   void Report(uint32_t session, int status) {
     if (control_) (void)protocol::SendControl(control_.get(), {MessageType::kExited, session, status & 0xFFFF, 0});
+  }
+
+  // Only where an instance is asked for by many: its life depends on it.
+  void TellWhetherIdle() {
+    const bool idle = !has_children_ && !services_.busy();
+    if (!booted_ || !control_ || idle == told_idle_) return;
+    told_idle_ = idle;
+    (void)protocol::SendControl(control_.get(), {MessageType::kIdle, 0, idle, 0});
   }
 
   void HandleControl() {
@@ -88,25 +101,44 @@ class Init {
     }
     const ControlMessage& message = received->message;
     switch (message.type) {
-      case MessageType::kLaunch: Launch(message, received->fds); break;
+      case MessageType::kLaunch: Launch(*received); break;
       case MessageType::kSignal: Signal(message.session, message.value); break;
       case MessageType::kShutdown: BeginShutdown(message.value); break;
-      case MessageType::kExited: break;
+      case MessageType::kBoot: Boot(*received); break;
+      default: break;
     }
   }
 
-  void Launch(const ControlMessage& message, std::span<UniqueFd> fds) {
-    std::vector<std::byte> payload(message.payload_size);
-    const ssize_t size = pread(fds[3].get(), payload.data(), payload.size(), 0);
-    if (size != static_cast<ssize_t>(payload.size())) return Report(message.session, kSetupFailed << 8);
-    const auto request = protocol::DecodeLaunch(payload);
-    if (!request || shutting_down_) return Report(message.session, kSetupFailed << 8);
-    const auto pid = StartSession(*request, std::span<const UniqueFd, 3>(fds.first<3>()));
+  void Launch(const protocol::ReceivedMessage& received) {
+    const uint32_t id = received.message.session;
+    const auto payload = protocol::ReadPayload(received);
+    if (!payload) return Report(id, kSetupFailed << 8);
+    auto request = protocol::DecodeLaunch(*payload);
+    if (!request || shutting_down_) return Report(id, kSetupFailed << 8);
+    if (request->flags & protocol::kLaunchFindUser) {
+      if (request->user.empty()) request->user = default_user_;
+      request->umask = umask_;
+    }
+    const auto pid = StartSession(*request, std::span(received.fds).first<3>());
     if (!pid) {
       Complain("usl: init: cannot fork for a session\n");
-      return Report(message.session, kSetupFailed << 8);
+      return Report(id, kSetupFailed << 8);
     }
-    sessions_[*pid] = message.session;
+    has_children_ = true;
+    sessions_[*pid] = id;
+  }
+
+  void Boot(const protocol::ReceivedMessage& received) {
+    const auto payload = protocol::ReadPayload(received);
+    auto plan = payload ? protocol::DecodeBootPlan(*payload) : Fail(payload.error());
+    if (!plan || booted_) {
+      Complain("usl: init: a boot plan that cannot be understood\n");
+      return;
+    }
+    booted_ = true;
+    default_user_ = plan->default_user;
+    umask_ = plan->umask;
+    services_.Begin(std::move(*plan));
   }
 
   void Signal(uint32_t session, int signal) {
@@ -120,26 +152,46 @@ class Init {
     const int64_t kill_at = NowMilliseconds() + grace;
     if (!shutting_down_ || kill_at < kill_at_) kill_at_ = kill_at;
     if (!shutting_down_ && grace > 0) {
-      KillAll(SIGTERM);
-      KillAll(SIGCONT);  // what is stopped shall feel it too
+      // Shells at a prompt ignore SIGTERM.
+      for (const auto& [pid, id] : sessions_) Signal(id, SIGHUP);
+      services_.BeginStop();
     }
     shutting_down_ = true;
+  }
+
+  // First the services, in their order; then whoever is left.
+  void EndAll() {
+    if (NowMilliseconds() >= kill_at_) return KillAll(SIGKILL);
+    if (services_.stopping() || told_to_end_) return;
+    told_to_end_ = true;
+    KillAll(SIGTERM);
+    KillAll(SIGCONT);  // what is stopped shall feel it too
   }
 
   void KillAll(int signal) {
     if (owns_all_) kill(-1, signal);
   }
 
-  int RemainingMilliseconds() const {
-    const int64_t left = kill_at_ - NowMilliseconds();
+  int Timeout() const {
+    const int64_t now = NowMilliseconds();
+    int64_t wake = services_.WakeTime();
     // After the kill only SIGCHLD is awaited; the interval kills those that were being forked meanwhile.
-    return left > 0 ? static_cast<int>(left) : 10;
+    if (shutting_down_) wake = std::min(wake, kill_at_ > now ? kill_at_ : now + 10);
+    if (wake == kNever) return -1;
+    return static_cast<int>(std::clamp<int64_t>(wake - now, 0, 3'600'000));
   }
 
   UniqueFd control_;
   const bool owns_all_;
   std::map<pid_t, uint32_t> sessions_;
+  Services services_;
+  std::string default_user_;
+  mode_t umask_ = 022;
+  bool booted_ = false;
+  bool has_children_ = false;
+  bool told_idle_ = true;
   bool shutting_down_ = false;
+  bool told_to_end_ = false;
   int64_t kill_at_ = 0;
 };
 

@@ -17,7 +17,8 @@ inline constexpr int kSetupFailed = 125;
 
 // Forks the session's first process, which leads a session and a process group of its own. `stdio` are its standard
 // input, output and error. Whatever fails in the child is told on its standard error and by its exit status
-// (125, 126, 127). Errors: fork(2).
+// (125, 126, 127). A request that wants its user found gets the account from /etc/passwd and /etc/group, in the child.
+// Errors: fork(2).
 Result<pid_t> StartSession(const protocol::LaunchRequest& request, std::span<const UniqueFd, 3> stdio);
 
 }  // namespace usl::init

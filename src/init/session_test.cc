@@ -129,6 +129,38 @@ TEST_F(InitTest, SaysWhatIsWrongWithTheDirectoryAndTheCommand) {
   EXPECT_THAT(output, HasSubstr("no such command"));
 }
 
+TEST_F(InitTest, FindsTheUserAndTheShell) {
+  LaunchRequest request{.flags = protocol::kLaunchFindUser | protocol::kLaunchUserShell};
+  request.user = "daemon";
+  request.cwd = "";
+  request.argv = {"id", "-un;", "echo", "$HOME", "$USER;", "pwd"};
+  request.env = {"SHELL=/bin/sh", "X=1"};
+  Launch(1, request);
+  // daemon's shell is nologin, which runs nothing: the account's shell it is all the same.
+  EXPECT_NE(WEXITSTATUS(AwaitExit(1)), 0);
+  request.user = "0";
+  Launch(2, request);
+  EXPECT_EQ(AwaitExit(2), 0);
+  EXPECT_THAT(Output(), HasSubstr("root\n/root root\n/root\n"));
+}
+
+TEST_F(InitTest, SaysWhichUserIsMissing) {
+  LaunchRequest request{.flags = protocol::kLaunchFindUser, .user = "nobody-of-that-name", .cwd = "", .argv = {"true"}};
+  Launch(1, request);
+  EXPECT_EQ(WEXITSTATUS(AwaitExit(1)), 125);
+  EXPECT_THAT(Output(), HasSubstr("no user \"nobody-of-that-name\""));
+}
+
+TEST_F(InitTest, AWishForADirectoryFallsBackToTheHome) {
+  LaunchRequest request{.flags = protocol::kLaunchFindUser | protocol::kLaunchHostDirectory,
+                        .user = "0",
+                        .cwd = "/no/such/directory",
+                        .argv = {"pwd"}};
+  Launch(1, request);
+  EXPECT_EQ(AwaitExit(1), 0);
+  EXPECT_EQ(Output(), "/root\n");
+}
+
 TEST_F(InitTest, SignalsTheGroupOfASession) {
   Launch(1, Command("echo up; sleep 60; :"));
   char line[3];

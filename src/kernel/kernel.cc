@@ -126,6 +126,10 @@ Result<Reply> Kernel::Dispatch(Task& task, const platform::Notification& notific
 }
 
 void Kernel::Handle(const platform::Notification& notification) {
+  // One writer at a time: no locked instruction.
+  if (std::atomic<uint64_t>* count = options_.served_calls) {
+    count->store(count->load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
   if (listener_->placement().OnCall(notification.tid)) events_->StartTicking();
   if (write_watcher_ && write_watcher_->HasWatches()) write_watcher_->Drain();
   auto task = tasks_->Resolve(notification.tid);

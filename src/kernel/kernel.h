@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -40,6 +41,8 @@ struct KernelOptions {
   bool confined_by_host = false;
   std::string release;  // uname's release; empty = the host's
   bool fast_path = true;
+  // Counts the calls that are served, where somebody wants to know. Written with the kernel lock held.
+  std::atomic<uint64_t>* served_calls = nullptr;
 };
 
 // Where `usl trace` has its lines from. Called with the kernel lock held.

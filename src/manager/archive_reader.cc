@@ -27,7 +27,8 @@ constexpr uint64_t kFilesPerCall = 256;
 // The compressed file, below the tar reader: hashes what comes out of the decompression.
 class Source {
  public:
-  explicit Source(int fd) : fd_(fd), buffer_(kBuffer), plain_(kBuffer) {
+  // `go_on` is asked when a signal interrupts the reading of a pipe or terminal.
+  Source(int fd, std::function<bool()> go_on) : fd_(fd), go_on_(std::move(go_on)), buffer_(kBuffer), plain_(kBuffer) {
     struct stat status;
     if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) total_ = static_cast<uint64_t>(status.st_size);
   }
@@ -87,9 +88,9 @@ class Source {
   ssize_t ReadCompressed(const void** data) {
     ssize_t n;
     do n = read(fd_, buffer_.data(), buffer_.size());
-    while (n < 0 && errno == EINTR);
+    while (n < 0 && errno == EINTR && go_on_());
     if (n < 0) {
-      read_error_ = errno;
+      read_error_ = errno == EINTR ? ECANCELED : errno;
       archive_set_error(handle_.get(), errno, "%s", ErrorText(errno).c_str());
       return -1;
     }
@@ -99,6 +100,7 @@ class Source {
   }
 
   int fd_;
+  std::function<bool()> go_on_;
   std::vector<char> buffer_, plain_;
   ArchiveReadHandle handle_;
   Sha256 digest_;
@@ -110,7 +112,8 @@ class Source {
 
 class Extractor {
  public:
-  Extractor(int fd, const ExtractOptions& options, std::string* why) : options_(options), why_(why), source_(fd) {}
+  Extractor(int fd, const ExtractOptions& options, std::string* why)
+      : options_(options), why_(why), source_(fd, [this] { return GoesOn(); }) {}
 
   Result<ExtractedArchive> Run(const std::string& tree) {
     auto writer = fs::TreeWriter::Open(tree);
@@ -144,6 +147,8 @@ class Extractor {
   }
   // What the tar reader or the decompression below it met.
   std::unexpected<Error> TellRead() {
+    if (source_.trouble() == ECANCELED)
+      return Tell(ECANCELED, format("unpacking \"{}\" was interrupted", options_.what));
     if (source_.trouble() && source_.trouble() != EBADMSG) {
       return Tell(source_.trouble(), format("cannot read \"{}\": {}", options_.what, source_.text()));
     }
@@ -164,6 +169,7 @@ class Extractor {
   Result<void> Open() {
     if (!source_.Open()) {
       const int code = source_.Trouble();
+      if (code == ECANCELED) return Tell(code, format("unpacking \"{}\" was interrupted", options_.what));
       if (code != EBADMSG) return Tell(code, format("cannot read \"{}\": {}", options_.what, source_.text()));
       return TellBad(source_.text());
     }
@@ -213,8 +219,11 @@ class Extractor {
     return {};
   }
 
+  bool GoesOn() {
+    return !options_.progress || options_.progress({source_.compressed(), source_.total(), result_.files});
+  }
   Result<void> Report() {
-    if (!options_.progress || options_.progress({source_.compressed(), source_.total(), result_.files})) return {};
+    if (GoesOn()) return {};
     return Tell(ECANCELED, format("unpacking \"{}\" was interrupted", options_.what));
   }
 

@@ -118,6 +118,12 @@ Result<UniqueFd> OpenAndLock(const Registry& registry, const Distribution& distr
 
 }  // namespace
 
+bool IsInUse(const Registry& registry, const Distribution& distribution) {
+  const UniqueFd fd(
+      open((registry.DistributionPath(distribution) + "/lock").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  return fd && flock(fd.get(), LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
 std::string ExplainNoDistribution(const RegistryData& data, const std::string& name) {
   if (data.distributions.empty()) {
     return format("there is no distribution \"{}\", as none is installed; `usl install` installs one", name);

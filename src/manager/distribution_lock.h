@@ -29,6 +29,9 @@ class DistributionLock {
   Distribution distribution_;
 };
 
+// Does somebody hold the lock: an instance that runs, or another command?
+bool IsInUse(const Registry& registry, const Distribution& distribution);
+
 // The line for a name that no distribution has.
 std::string ExplainNoDistribution(const RegistryData& data, const std::string& name);
 

@@ -221,6 +221,17 @@ Result<void> Distributions::SetDefault(const std::string& name, std::string* why
       why);
 }
 
+Result<void> Distributions::SetDefaultUser(const std::string& name, const std::string& user, std::string* why) const {
+  return registry_.Change(
+      [&](RegistryData& data) -> std::string {
+        Distribution* distribution = data.Find(name);
+        if (!distribution) return ExplainNoDistribution(data, name);
+        distribution->default_user = user;
+        return {};
+      },
+      why);
+}
+
 Result<void> Distributions::Freeze(const DistributionLock& lock,
                                    const std::function<std::string(RegistryData&, Distribution&)>& change,
                                    std::string* why) const {

@@ -46,6 +46,7 @@ class Distributions {
   Result<void> Remove(const std::string& name, std::string* why) const;
   Result<void> Rename(const std::string& name, const std::string& new_name, std::string* why) const;
   Result<void> SetDefault(const std::string& name, std::string* why) const;
+  Result<void> SetDefaultUser(const std::string& name, const std::string& user, std::string* why) const;
   Result<void> Clone(const std::string& name, const std::string& new_name, std::string* why) const;
   // An empty name becomes one of date and time. Returns the name.
   Result<std::string> TakeSnapshot(const std::string& name, const std::string& snapshot, std::string* why) const;

@@ -6,8 +6,6 @@
 namespace usl::manager {
 namespace {
 
-constexpr std::string_view kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 std::string_view NameOf(std::string_view entry) {
   return entry.substr(0, entry.find('='));
 }
@@ -24,11 +22,18 @@ void Set(std::vector<std::string>& environment, std::string entry) {
 
 }  // namespace
 
-std::vector<std::string> MakeEnvironment(const Account& account, const std::vector<std::string>& requested,
+std::vector<std::string> MakeEnvironment(const protocol::Account& account, const std::vector<std::string>& requested,
                                          bool terminal, bool same_files, char* const* host_environment) {
-  const std::string name = account.name.empty() ? std::to_string(account.uid) : account.name;
-  std::vector<std::string> environment{"PATH=" + std::string(kPath), "HOME=" + account.home, "USER=" + name,
-                                       "LOGNAME=" + name, "SHELL=" + account.shell};
+  std::vector<std::string> environment = protocol::AccountEnvironment(account);
+  for (std::string& entry : HostEnvironment(requested, terminal, same_files, host_environment)) {
+    Set(environment, std::move(entry));
+  }
+  return environment;
+}
+
+std::vector<std::string> HostEnvironment(const std::vector<std::string>& requested, bool terminal, bool same_files,
+                                         char* const* host_environment) {
+  std::vector<std::string> environment;
   for (char* const* entry = host_environment; *entry; ++entry) {
     const std::string_view variable = NameOf(*entry);
     const bool wanted = (terminal && (variable == "TERM" || variable == "COLORTERM")) ||

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "manager/accounts.h"
+#include "protocol/accounts.h"
 
 namespace usl::manager {
 
@@ -13,7 +13,11 @@ namespace usl::manager {
 // (`same_files`) its LANG and LC_*, whose locales are there too. Nothing else of the host's environment comes in, as it
 // may hold secrets. Then `requested`, which wins: NAME=VALUE, or NAME for the host's value (left out where the host has
 // none).
-std::vector<std::string> MakeEnvironment(const Account& account, const std::vector<std::string>& requested,
+std::vector<std::string> MakeEnvironment(const protocol::Account& account, const std::vector<std::string>& requested,
                                          bool terminal, bool same_files, char* const* host_environment);
+
+// The same without the account's part: what a client sends along to an instance whose init finds the account.
+std::vector<std::string> HostEnvironment(const std::vector<std::string>& requested, bool terminal, bool same_files,
+                                         char* const* host_environment);
 
 }  // namespace usl::manager

@@ -13,7 +13,7 @@ using ::testing::StartsWith;
 const char* const kHost[] = {"TERM=xterm", "SECRET_TOKEN=s3", "LANG=de_DE.UTF-8", "LC_TIME=C", "PATH=/host", nullptr};
 
 std::vector<std::string> Make(const std::vector<std::string>& requested, bool terminal, bool same_files) {
-  const Account account{.name = "ann", .uid = 1000, .gid = 1000, .home = "/home/ann", .shell = "/bin/zsh"};
+  const protocol::Account account{.name = "ann", .uid = 1000, .gid = 1000, .home = "/home/ann", .shell = "/bin/zsh"};
   return MakeEnvironment(account, requested, terminal, same_files, const_cast<char* const*>(kHost));
 }
 

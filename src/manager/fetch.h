@@ -18,7 +18,7 @@ namespace usl::manager {
 struct TransferProgress {
   uint64_t done = 0;   // bytes, with those of an earlier, interrupted download
   uint64_t total = 0;  // 0: not known
-  std::string note;    // "waiting for another download of the same file", "the connection broke, trying again"; or empty
+  std::string note;  // "waiting for another download of the same file", "the connection broke, trying again"; or empty
 };
 // Called in the caller's thread, at least once a second while a transfer runs, and when a signal arrives. False ends
 // the transfer (ECANCELED); what has come stays for resuming.
@@ -44,9 +44,9 @@ struct DownloadRequest {
   // PATH.part (with PATH.part.json where no SHA-256 is known); that stays when the download is interrupted, is locked
   // against other downloads of the same file, and the next download of it goes on from there.
   std::string path;
-  std::string sha256;    // 64 lower-case hex digits; empty: not known, nothing is verified
-  int64_t size = -1;     // bytes; -1: not known
-  std::string what;      // for messages; empty: the URL
+  std::string sha256;  // 64 lower-case hex digits; empty: not known, nothing is verified
+  int64_t size = -1;   // bytes; -1: not known
+  std::string what;    // for messages; empty: the URL
 };
 
 // A running helper and its connections. Not thread-safe. The helper is started by the first transfer.
@@ -73,10 +73,10 @@ class Fetcher {
   static std::string FindHelper();
 
  private:
-  struct Message;
   Result<void> Start(std::string* why);
   void Stop();
-  Result<HttpReply> Transfer(const std::string& request_line, const std::string& what, std::string* why);
+  Result<HttpReply> Transfer(const std::string& request_line, uint64_t max_body, const std::string& what,
+                             std::string* why);
   // The next line from the helper, or `size` bytes. EPIPE: it is gone.
   Result<std::string> ReadLine();
   Result<std::string> ReadBytes(size_t size);

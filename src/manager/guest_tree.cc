@@ -28,12 +28,12 @@
 #include "interop/image.h"
 #include "kernel/exec_service.h"
 #include "kernel/proc_source.h"
-#include "manager/accounts.h"
 #include "manager/border_environment.h"
 #include "manager/host_paths.h"
 #include "manager/host_shares.h"
 #include "manager/hosts_file.h"
 #include "manager/mount_types.h"
+#include "protocol/accounts.h"
 #include "protocol/interop.h"
 
 namespace usl::manager {
@@ -250,8 +250,8 @@ class Builder {
   // The host user's files belong to the user of the session.
   bool FindOwner() {
     const GuestView view = View();
-    return ResolveAccount(tree.user, view.ReadFile("/etc/passwd").value_or(""),
-                          view.ReadFile("/etc/group").value_or(""), &owner_, &why);
+    return protocol::ResolveAccount(tree.user, view.ReadFile("/etc/passwd").value_or(""),
+                                    view.ReadFile("/etc/group").value_or(""), &owner_, &why);
   }
 
   bool MountVolumes() {
@@ -303,10 +303,10 @@ class Builder {
     volume.options.host_modes = volume.options.read_only = true;
     // The default user's, whoever starts the instance; root's where there is no such user.
     const GuestView view = View();
-    Account owner;
+    protocol::Account owner;
     std::string ignored;
-    (void)ResolveAccount(tree.config.Text("user.default"), view.ReadFile("/etc/passwd").value_or(""), "", &owner,
-                         &ignored);
+    (void)protocol::ResolveAccount(tree.config.Text("user.default"), view.ReadFile("/etc/passwd").value_or(""), "",
+                                   &owner, &ignored);
     volume.options.uid = owner.uid;
     volume.options.gid = owner.gid;
     if (!Bind(volume)) return false;
@@ -404,7 +404,7 @@ class Builder {
   kernel::Kernel& kernel_;
   const TreeInputs& inputs_;
   Synthetic* synthetic_ = nullptr;
-  Account owner_;
+  protocol::Account owner_;
   std::vector<Volume> automatic_;
   std::shared_ptr<HostShares> shares_ = std::make_shared<HostShares>(WineDrives::OfUser());
 };

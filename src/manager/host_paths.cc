@@ -8,7 +8,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "manager/accounts.h"
+#include "protocol/accounts.h"
 
 namespace usl::manager {
 
@@ -16,9 +16,10 @@ std::string HostHome() {
   if (const char* home = getenv("HOME"); home && home[0] == '/') return home;
   std::ifstream file("/etc/passwd");
   const std::string passwd{std::istreambuf_iterator<char>(file), {}};
-  Account account;
+  protocol::Account account;
   std::string why;
-  if (!ResolveAccount(std::to_string(getuid()), passwd, {}, &account, &why) || account.name.empty()) return {};
+  if (!protocol::ResolveAccount(std::to_string(getuid()), passwd, {}, &account, &why) || account.name.empty())
+    return {};
   return account.home == "/" ? std::string() : account.home;
 }
 

@@ -22,10 +22,12 @@
 #include "init/image.h"
 #include "kernel/exec_service.h"
 #include "kernel/kernel.h"
+#include "manager/boot_config.h"
 #include "manager/guest_tree.h"
 #include "manager/host_paths.h"
 #include "manager/interop_server.h"
 #include "manager/session.h"
+#include "manager/session_front.h"
 #include "manager/supervisor.h"
 #include "manager/trace_lines.h"
 #include "net/net_service.h"
@@ -51,7 +53,11 @@ class KernelProcess {
     PrepareProcess();
     MakeKernel();
     Launch();
-    HandSessionOver();
+    if (inputs_.channel) {
+      HandBootPlanOver();
+    } else {
+      HandSessionOver();
+    }
     if (started_by_root_) KeepFileCapabilities();
     Serve();
   }
@@ -79,7 +85,7 @@ class KernelProcess {
     setsid();
     for (const int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) std::signal(signal, SIG_IGN);
     prctl(PR_SET_NAME, "usl-kernel");
-    for (int i = 0; i < 3; ++i) {
+    for (int i = 0; i < 3 && !inputs_.channel; ++i) {
       stdio_[i].Reset(fcntl(inputs_.stdio[i], F_DUPFD_CLOEXEC, 10));
       if (!stdio_[i]) stdio_[i].Reset(open("/dev/null", O_RDWR | O_CLOEXEC));
     }
@@ -106,7 +112,8 @@ class KernelProcess {
                                   .network = options_.network,
                                   .confined_by_host = UseLandlock() && platform::LandlockAbi() >= 6,
                                   .release = {},
-                                  .fast_path = !options_.trace};
+                                  .fast_path = !options_.trace,
+                                  .served_calls = inputs_.served_calls};
     auto vfs = Need(vfs::Vfs::Create(inputs_.runtime->path()), "cannot make the run-time files");
     // Never destroyed: the process ends with _exit while workers still sit in the host's kernel.
     kernel_ = new kernel::Kernel(std::move(options), std::move(vfs), syscalls::MakeHandlers());
@@ -220,6 +227,33 @@ class KernelProcess {
     for (UniqueFd& fd : stdio_) fd.Reset();
     Tell(kStatusStarted);
     inputs_.status.Reset();
+  }
+
+  void HandBootPlanOver() {
+    inputs_.control.Reset();
+    const GuestView view{kernel_->vfs(), tree_.root};
+    const auto payload = Need(protocol::EncodeBootPlan(MakeBootPlan(tree_, view)), "cannot pass the boot plan on");
+    Need(protocol::SendPayload(inputs_.channel.get(), {protocol::MessageType::kBoot, 0, 0, 0}, payload),
+         "cannot reach the supervisor");
+    Tell(kStatusStarted);
+    inputs_.status.Reset();
+    kernel_->Watch(inputs_.channel.get(), EPOLLIN, [this](uint32_t) { OnChannel(); });
+  }
+
+  // The supervisor asks for terminals of new sessions.
+  void OnChannel() {
+    const auto received = protocol::ReceiveControl(inputs_.channel.get());
+    if (!received) {
+      if (received.error().code() != EAGAIN) kernel_->Unwatch(inputs_.channel.get());  // it ended: so does the lifeline
+      return;
+    }
+    if (received->message.type != protocol::MessageType::kAddTerminal) return;
+    // The guest's root owns it until init knows whose session it is.
+    if (auto added = tree_.devpts->AddTerminal(received->fds[0].get(), 0, true); !added) {
+      Log(LogLevel::kWarning, "a session's terminal has no name in the guest: {}", ErrorText(added.error().code()));
+    }
+    (void)protocol::SendControl(inputs_.channel.get(),
+                                {protocol::MessageType::kTerminalAdded, received->message.session, 0, 0});
   }
 
   // The session's terminals exist in the guest's /dev/pts: its own pty, or the user's where that was handed through.

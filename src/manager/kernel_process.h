@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <string>
 
 #include "base/unique_fd.h"
@@ -21,10 +22,14 @@ struct KernelProcessInputs {
   UniqueFd init_control;          // init's end
   UniqueFd status;                // write end of the status pipe
   UniqueFd lifeline;              // read end
+  // Of an instance that can be joined: to its supervisor, boot plan and terminals. Then there is no first session, and
+  // stdio and terminal mean nothing.
+  UniqueFd channel;
+  std::atomic<uint64_t>* served_calls = nullptr;  // shared with the supervisor
 };
 
-// Builds the guest's file tree, starts its init, hands the session over and serves calls until no guest is left. Ends
-// with _exit: 0, or 125 after a line on standard error.
+// Builds the guest's file tree, starts its init, hands the session over (or the boot plan) and serves calls until no
+// guest is left. Ends with _exit: 0, or 125 after a line on standard error.
 [[noreturn]] void RunKernelProcess(KernelProcessInputs inputs);
 
 }  // namespace usl::manager

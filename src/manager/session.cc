@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "cred/credentials.h"
-#include "manager/accounts.h"
 #include "manager/environment.h"
+#include "protocol/accounts.h"
 
 namespace usl::manager {
 namespace {
@@ -63,10 +63,11 @@ bool GuestView::Exists(const std::string& path) const {
 Result<protocol::LaunchRequest> MakeSession(const SessionOptions& session, const GuestView& view, bool terminal,
                                             const std::string& current_directory, std::string* why) {
   const RunOptions& options = session.options;
-  Account account;
+  protocol::Account account;
   const auto passwd = view.ReadFile("/etc/passwd");
   const auto group = view.ReadFile("/etc/group");
-  if (!ResolveAccount(session.user, passwd.value_or(""), group.value_or(""), &account, why)) return Fail(EINVAL);
+  if (!protocol::ResolveAccount(session.user, passwd.value_or(""), group.value_or(""), &account, why))
+    return Fail(EINVAL);
 
   protocol::LaunchRequest request{
       .uid = account.uid, .gid = account.gid, .umask = session.umask, .groups = account.groups};

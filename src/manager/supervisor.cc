@@ -1,16 +1,16 @@
 #include "manager/supervisor.h"
 
 #include <poll.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <string>
 
 #include "base/format.h"
-#include "manager/host_paths.h"
+#include "manager/session_front.h"
 #include "platform/supervisor_tree.h"
 #include "protocol/control_socket.h"
 
@@ -19,59 +19,34 @@ namespace {
 
 using protocol::MessageType;
 
-// Passed on to the session; SIGTSTP is translated, SIGWINCH and SIGCHLD are for the supervisor itself.
-constexpr int kForwarded[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
-
-sigset_t SupervisedSignals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int signal : kForwarded) {
-    // What our parent ignores (nohup) stays ignored.
-    struct sigaction action;
-    if (sigaction(signal, nullptr, &action) == 0 && action.sa_handler != SIG_IGN) sigaddset(&set, signal);
-  }
-  for (const int signal : {SIGTSTP, SIGWINCH, SIGCHLD, SIGCONT}) sigaddset(&set, signal);
-  return set;
-}
-
-// So many requests to end are passed on; with the last of them everything is killed.
-constexpr int kPatience = 3;
-
 class Supervisor {
  public:
-  explicit Supervisor(SupervisorInputs inputs) : inputs_(std::move(inputs)) {
-    const sigset_t set = SupervisedSignals();
-    signals_.Reset(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (inputs_.master) relay_.emplace(std::move(inputs_.master), STDIN_FILENO, STDOUT_FILENO);
-  }
+  explicit Supervisor(SupervisorInputs inputs)
+      : inputs_(std::move(inputs)),
+        front_(std::move(inputs_.master), {.forward = [this](int signal) { Forward(signal); },
+                                           .child = [this] { ReapKernel(); },
+                                           .give_up = [this] { inputs_.lifeline.Reset(); }}) {}
 
   int Run() {
     while (!kernel_status_) Step();
     // The guests are gone, so what they wrote is in the pty.
-    if (relay_) relay_->Drain();
-    raw_.reset();
+    front_.End();
     const size_t left = platform::KillDescendants();
     return Conclude(left);
   }
 
  private:
   void Step() {
-    enum { kSignals, kControl, kStatus, kMaster, kInput, kCount };
-    pollfd fds[kCount] = {{signals_.get(), POLLIN, 0},
-                          {inputs_.control.get(), POLLIN, 0},
-                          {inputs_.status.get(), POLLIN, 0},
-                          {-1, 0, 0},
-                          {-1, 0, 0}};
-    if (relay_ && raw_) {
-      fds[kMaster] = {master_ended_ ? -1 : relay_->master(), relay_->MasterEvents(), 0};
-      fds[kInput] = {relay_->InputEvents() ? relay_->input() : -1, relay_->InputEvents(), 0};
-    }
-    if (poll(fds, kCount, -1) < 0) return;
+    SessionFront::PollSet front = front_.ToPoll();
+    enum { kControl, kStatus, kFront };
+    pollfd fds[kFront + SessionFront::kPolled] = {{inputs_.control.get(), POLLIN, 0},
+                                                  {inputs_.status.get(), POLLIN, 0}};
+    std::ranges::copy(front, fds + kFront);
+    if (poll(fds, std::size(fds), -1) < 0) return;
     if (fds[kStatus].revents) OnStatus();
-    if (fds[kMaster].revents && !relay_->OnMaster(fds[kMaster].revents)) master_ended_ = true;
-    if (fds[kInput].revents && !relay_->OnInput(fds[kInput].revents)) Forward(SIGHUP);  // the terminal vanished
     if (fds[kControl].revents) OnControl();
-    if (fds[kSignals].revents) OnSignals();
+    std::copy_n(fds + kFront, front.size(), front.begin());
+    front_.Handle(front);
   }
 
   void OnStatus() {
@@ -82,7 +57,7 @@ class Supervisor {
     }
     if (status == kStatusReported) told_ = true;
     if (status == kStatusStarted) {
-      if (relay_) raw_.emplace(STDIN_FILENO);
+      front_.Begin();
       started_ = true;
     }
   }
@@ -98,35 +73,6 @@ class Supervisor {
     // Init is gone (the kernel ends with it), or talks nonsense: without it nothing can be told to the guests.
     inputs_.control.Reset();
     if (received || received.error().code() != ECONNRESET) inputs_.lifeline.Reset();
-  }
-
-  void OnSignals() {
-    signalfd_siginfo info;
-    while (read(signals_.get(), &info, sizeof info) == sizeof info) {
-      const int signal = static_cast<int>(info.ssi_signo);
-      switch (signal) {
-        case SIGCHLD: ReapKernel(); break;
-        case SIGWINCH:
-          if (relay_) relay_->CopyWindowSize();
-          break;
-        case SIGTSTP: Suspend(); break;
-        case SIGCONT:
-          if (raw_) raw_->Apply();
-          if (relay_) relay_->CopyWindowSize();
-          break;
-        default:
-          Forward(signal);
-          // Whoever insists shall not be kept waiting by a session that does not end.
-          if (signal == SIGTERM && ++requests_to_end_ >= kPatience) inputs_.lifeline.Reset();
-      }
-    }
-  }
-
-  // Ctrl-Z in the user's shell, when the session has no pty of its own: stops the session's processes and this one.
-  void Suspend() {
-    Forward(SIGSTOP);
-    kill(getpid(), SIGSTOP);
-    Forward(SIGCONT);
   }
 
   void Forward(int signal) {
@@ -161,45 +107,34 @@ class Supervisor {
     // What a session without a kernel process came to (its calls fail with ENOSYS) says nothing about the command, and
     // init may report it before the kernel's own end is seen here.
     if (WIFEXITED(*kernel_status_) && WEXITSTATUS(*kernel_status_) == kHalted) return 0;
-    if (session_status_ && !kernel_failed) {
-      return WIFSIGNALED(*session_status_) ? 128 + WTERMSIG(*session_status_) : WEXITSTATUS(*session_status_);
-    }
-    if (told_) return kOwnFailure;
-    std::string what = "the guest's init ended unexpectedly";
-    if (WIFSIGNALED(*kernel_status_)) {
-      what = format("the kernel process was killed by signal {} ({})", WTERMSIG(*kernel_status_),
-                    sigabbrev_np(WTERMSIG(*kernel_status_)));
-    } else if (kernel_failed) {
-      what = format("the kernel process ended with status {}", WEXITSTATUS(*kernel_status_));
-    }
-    fprintf(stderr, "usl: %s; %zu guest processes were killed\n", what.c_str(), killed);
+    if (session_status_ && !kernel_failed) return ExitStatusOf(*session_status_);
+    if (!told_) fprintf(stderr, "usl: %s\n", ExplainKernelEnd(*kernel_status_, killed).c_str());
     return kOwnFailure;
   }
 
   SupervisorInputs inputs_;
-  UniqueFd signals_;
-  std::optional<PtyRelay> relay_;
-  std::optional<RawTerminal> raw_;
+  SessionFront front_;
   std::optional<int> session_status_;
   std::optional<int> kernel_status_;
-  int requests_to_end_ = 0;
-  bool master_ended_ = false;
   bool started_ = false;
   bool told_ = false;
 };
 
 }  // namespace
 
-void BlockSupervisedSignals() {
-  const sigset_t set = SupervisedSignals();
-  sigprocmask(SIG_BLOCK, &set, nullptr);
-  signal(SIGPIPE, SIG_IGN);
+int ExitStatusOf(int wait_status) {
+  return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
 }
 
-void UnblockSignals() {
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
+std::string ExplainKernelEnd(int kernel_status, size_t killed) {
+  std::string what = "the guest's init ended unexpectedly";
+  if (WIFSIGNALED(kernel_status)) {
+    const int signal = WTERMSIG(kernel_status);
+    what = format("the kernel process was killed by signal {} ({})", signal, sigabbrev_np(signal));
+  } else if (WEXITSTATUS(kernel_status) != 0) {
+    what = format("the kernel process ended with status {}", WEXITSTATUS(kernel_status));
+  }
+  return format("{}; {} guest processes were killed", what, killed);
 }
 
 int Supervise(SupervisorInputs inputs) {

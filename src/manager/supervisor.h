@@ -4,10 +4,12 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <string>
 
 #include "base/unique_fd.h"
-#include "manager/terminal.h"
 
 namespace usl::manager {
 
@@ -33,12 +35,14 @@ struct SupervisorInputs {
   int grace_milliseconds = 0;  // between SIGTERM and SIGKILL for what the session leaves behind
 };
 
-// Blocks the signals that Supervise waits for; before the first fork. Children undo it with UnblockSignals.
-void BlockSupervisedSignals();
-void UnblockSignals();
-
-// Runs until the instance has ended and all of its processes are gone. Returns the exit status of the session as a
-// shell would give it (128 + n for signals), or kOwnFailure after telling on standard error what happened.
+// Runs until the instance has ended and all of its processes are gone. BlockSupervisedSignals was called. Returns the
+// exit status of the session as a shell would give it (128 + n for signals), or kOwnFailure after telling on standard
+// error what happened.
 int Supervise(SupervisorInputs inputs);
+
+// 128 + n for a signal, or the status: of a wait status, as a shell gives it.
+int ExitStatusOf(int wait_status);
+// A line for people: how the kernel process ended, whose wait status this is.
+std::string ExplainKernelEnd(int kernel_status, size_t killed);
 
 }  // namespace usl::manager

@@ -3,11 +3,13 @@
 #include <csignal>
 #include <cstring>
 
+#include "protocol/strings.h"
+
 namespace usl::protocol {
 namespace {
 
 constexpr uint32_t kMagic = 0x434C5355;  // "USLC"
-constexpr uint16_t kVersion = 1;
+constexpr uint16_t kVersion = 2;
 
 struct WireMessage {
   uint32_t magic;
@@ -26,45 +28,42 @@ struct WireLaunch {
 static_assert(sizeof(WireLaunch) == 32);
 
 bool IsInRange(const ControlMessage& message) {
+  const bool session = message.session != 0;
+  if (HasPayload(message.type) ? message.payload_size > kMaxLaunchPayload : message.payload_size != 0) return false;
   switch (message.type) {
-    case MessageType::kLaunch:
-      return message.session != 0 && message.value == 0 && message.payload_size >= sizeof(WireLaunch) &&
-             message.payload_size <= kMaxLaunchPayload;
-    case MessageType::kSignal:
-      return message.session != 0 && message.value >= 1 && message.value < NSIG && message.payload_size == 0;
-    case MessageType::kShutdown: return message.session == 0 && message.value >= 0 && message.payload_size == 0;
-    case MessageType::kExited:
-      return message.session != 0 && message.value >= 0 && message.value <= 0xFFFF && message.payload_size == 0;
+    case MessageType::kLaunch: return session && message.value == 0 && message.payload_size >= sizeof(WireLaunch);
+    case MessageType::kSignal: return session && message.value >= 1 && message.value < NSIG;
+    case MessageType::kShutdown: return !session && message.value >= 0;
+    case MessageType::kExited: return session && message.value >= 0 && message.value <= 0xFFFF;
+    case MessageType::kIdle: return !session && (message.value == 0 || message.value == 1);
+    case MessageType::kBoot:
+    case MessageType::kAskState:
+    case MessageType::kAccepted:
+    case MessageType::kFailed:
+    case MessageType::kStopping:
+    case MessageType::kState: return !session && message.value == 0;
+    case MessageType::kAddTerminal:
+    case MessageType::kTerminalAdded: return session && message.value == 0;
   }
   return false;
 }
 
-void AppendBytes(std::vector<std::byte>& out, const void* data, size_t size) {
-  const auto* bytes = static_cast<const std::byte*>(data);
-  out.insert(out.end(), bytes, bytes + size);
+bool AllowsArguments(size_t count, uint32_t flags) {
+  if (flags & kLaunchUserShell) return (flags & kLaunchFindUser) != 0;
+  return count > 0;
 }
 
-// Takes the strings of a payload one after another.
-class StringReader {
- public:
-  explicit StringReader(std::span<const std::byte> rest) : rest_(rest) {}
-
-  Result<std::string> Next() {
-    const void* end = rest_.empty() ? nullptr : memchr(rest_.data(), 0, rest_.size());
-    if (!end) return Fail(EBADMSG);
-    const auto length = static_cast<size_t>(static_cast<const std::byte*>(end) - rest_.data());
-    std::string text(reinterpret_cast<const char*>(rest_.data()), length);
-    rest_ = rest_.subspan(length + 1);
-    return text;
-  }
-  bool AtEnd() const { return rest_.empty(); }
-  size_t remaining() const { return rest_.size(); }
-
- private:
-  std::span<const std::byte> rest_;
-};
-
 }  // namespace
+
+bool HasPayload(MessageType type) {
+  return type == MessageType::kLaunch || type == MessageType::kBoot || type == MessageType::kFailed ||
+         type == MessageType::kState;
+}
+
+size_t DescriptorsOf(MessageType type) {
+  if (type == MessageType::kLaunch) return 4;
+  return HasPayload(type) || type == MessageType::kAddTerminal ? 1 : 0;
+}
 
 ControlPacket EncodeMessage(const ControlMessage& message) {
   const WireMessage wire{kMagic,          kVersion,      static_cast<uint16_t>(message.type),
@@ -85,7 +84,8 @@ Result<ControlMessage> DecodeMessage(std::span<const std::byte> packet) {
 }
 
 Result<std::vector<std::byte>> EncodeLaunch(const LaunchRequest& request) {
-  if (request.argv.empty() || request.groups.size() > kMaxGroups || (request.flags & ~kAllLaunchFlags)) {
+  if (!AllowsArguments(request.argv.size(), request.flags) || request.groups.size() > kMaxGroups ||
+      (request.flags & ~kAllLaunchFlags)) {
     return Fail(EINVAL);
   }
   const WireLaunch wire{request.uid,
@@ -99,15 +99,10 @@ Result<std::vector<std::byte>> EncodeLaunch(const LaunchRequest& request) {
   std::vector<std::byte> out;
   AppendBytes(out, &wire, sizeof wire);
   AppendBytes(out, request.groups.data(), request.groups.size() * sizeof(gid_t));
-  auto append_string = [&out](const std::string& text) {
-    if (text.find('\0') != std::string::npos) return false;
-    AppendBytes(out, text.c_str(), text.size() + 1);
-    return true;
-  };
-  if (!append_string(request.cwd)) return Fail(EINVAL);
+  if (!AppendString(out, request.user) || !AppendString(out, request.cwd)) return Fail(EINVAL);
   for (const auto* list : {&request.argv, &request.env}) {
     for (const std::string& text : *list) {
-      if (!append_string(text)) return Fail(EINVAL);
+      if (!AppendString(out, text)) return Fail(EINVAL);
       if (out.size() > kMaxLaunchPayload) return Fail(E2BIG);
     }
   }
@@ -119,14 +114,15 @@ Result<LaunchRequest> DecodeLaunch(std::span<const std::byte> payload) {
   if (payload.size() < sizeof wire || payload.size() > kMaxLaunchPayload) return Fail(EBADMSG);
   memcpy(&wire, payload.data(), sizeof wire);
   payload = payload.subspan(sizeof wire);
-  if (wire.argc == 0 || wire.group_count > kMaxGroups || (wire.flags & ~kAllLaunchFlags) || wire.reserved ||
-      wire.umask > 0777 || payload.size() < wire.group_count * sizeof(gid_t)) {
+  if (!AllowsArguments(wire.argc, wire.flags) || wire.group_count > kMaxGroups || (wire.flags & ~kAllLaunchFlags) ||
+      wire.reserved || wire.umask > 0777 || payload.size() < wire.group_count * sizeof(gid_t)) {
     return Fail(EBADMSG);
   }
   LaunchRequest request{.uid = wire.uid, .gid = wire.gid, .umask = wire.umask, .flags = wire.flags};
   request.groups.resize(wire.group_count);
   if (wire.group_count) memcpy(request.groups.data(), payload.data(), wire.group_count * sizeof(gid_t));
   StringReader strings(payload.subspan(wire.group_count * sizeof(gid_t)));
+  request.user = USL_TRY(strings.Next());
   request.cwd = USL_TRY(strings.Next());
   // Each string has a byte at least: counts beyond that are lies, and must not become allocations.
   if (uint64_t{wire.argc} + wire.envc > strings.remaining()) return Fail(EBADMSG);

@@ -1,6 +1,9 @@
 #include "protocol/control_socket.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -14,8 +17,8 @@ Result<void> SendControl(int socket, const ControlMessage& message, std::span<co
     do sent = write(socket, packet.data(), packet.size());
     while (sent < 0 && errno == EINTR);
   } else {
-    if (fds.size() > kLaunchFds) return Fail(EINVAL);
-    alignas(cmsghdr) char control[CMSG_SPACE(kLaunchFds * sizeof(int))] = {};
+    if (fds.size() > kMaxDescriptors) return Fail(EINVAL);
+    alignas(cmsghdr) char control[CMSG_SPACE(kMaxDescriptors * sizeof(int))] = {};
     iovec data{const_cast<std::byte*>(packet.data()), packet.size()};
     msghdr header{};
     header.msg_iov = &data;
@@ -37,7 +40,7 @@ Result<void> SendControl(int socket, const ControlMessage& message, std::span<co
 Result<ReceivedMessage> ReceiveControl(int socket) {
   // One byte more than a packet, so that a longer one shows.
   std::byte buffer[kControlMessageSize + 1];
-  alignas(cmsghdr) char control[CMSG_SPACE(kLaunchFds * sizeof(int))];
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxDescriptors * sizeof(int))];
   iovec data{buffer, sizeof buffer};
   msghdr header{};
   header.msg_iov = &data;
@@ -61,9 +64,38 @@ Result<ReceivedMessage> ReceiveControl(int socket) {
   }
   if (size == 0) return Fail(ECONNRESET);
   received.message = USL_TRY(DecodeMessage({buffer, static_cast<size_t>(size)}));
-  const size_t wanted = received.message.type == MessageType::kLaunch ? kLaunchFds : 0;
-  if ((header.msg_flags & MSG_CTRUNC) || received.fds.size() != wanted) return Fail(EBADMSG);
+  if ((header.msg_flags & MSG_CTRUNC) || received.fds.size() != DescriptorsOf(received.message.type)) {
+    return Fail(EBADMSG);
+  }
   return received;
+}
+
+Result<UniqueFd> MakePayload(std::span<const std::byte> bytes) {
+  UniqueFd memory(memfd_create("usl-payload", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!memory) return FailErrno();
+  const ssize_t written = write(memory.get(), bytes.data(), bytes.size());
+  if (written != static_cast<ssize_t>(bytes.size())) return Fail(written < 0 ? errno : ENOSPC);
+  if (fcntl(memory.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+    return FailErrno();
+  return memory;
+}
+
+Result<std::vector<std::byte>> ReadPayload(const ReceivedMessage& received) {
+  std::vector<std::byte> bytes(received.message.payload_size);
+  if (received.fds.empty()) return Fail(EBADMSG);
+  // A FIFO or device in its place must not block the reader: pread(2) refuses the one, this the other.
+  struct stat status;
+  if (fstat(received.fds.back().get(), &status) < 0 || !S_ISREG(status.st_mode)) return Fail(EBADMSG);
+  const ssize_t size = pread(received.fds.back().get(), bytes.data(), bytes.size(), 0);
+  if (size != static_cast<ssize_t>(bytes.size())) return Fail(EBADMSG);
+  return bytes;
+}
+
+Result<void> SendPayload(int socket, ControlMessage message, std::span<const std::byte> bytes) {
+  const UniqueFd memory = USL_TRY(MakePayload(bytes));
+  message.payload_size = bytes.size();
+  const int fds[] = {memory.get()};
+  return SendControl(socket, message, fds);
 }
 
 }  // namespace usl::protocol

@@ -115,7 +115,7 @@ TEST(ControlSocket, CarriesDescriptorsOfALaunchOnly) {
   ASSERT_TRUE(SendControl(left.get(), {MessageType::kLaunch, 1, 0, 100}, fds));
   auto received = ReceiveControl(right.get());
   ASSERT_TRUE(received);
-  ASSERT_EQ(received->fds.size(), kLaunchFds);
+  ASSERT_EQ(received->fds.size(), DescriptorsOf(MessageType::kLaunch));
   EXPECT_TRUE(fcntl(received->fds[0].get(), F_GETFD) & FD_CLOEXEC);
 
   ASSERT_TRUE(SendControl(left.get(), {MessageType::kShutdown, 0, 0, 0}, std::span(fds).first(1)));

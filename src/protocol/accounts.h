@@ -1,4 +1,5 @@
-// Users and groups from the texts of passwd(5) and group(5), without NSS: the guest's files are read as data.
+// Users and groups from the texts of passwd(5) and group(5), without NSS: the guest's files are read as data, by the
+// manager or by the guest's init.
 #pragma once
 
 #include <sys/types.h>
@@ -7,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace usl::manager {
+namespace usl::protocol {
 
 struct Account {
   std::string name;  // empty for a uid that the file does not know
@@ -24,4 +25,7 @@ struct Account {
 bool ResolveAccount(std::string_view user, std::string_view passwd, std::string_view group, Account* account,
                     std::string* why);
 
-}  // namespace usl::manager
+// PATH, HOME, USER, LOGNAME and SHELL, as login(1) sets them.
+std::vector<std::string> AccountEnvironment(const Account& account);
+
+}  // namespace usl::protocol

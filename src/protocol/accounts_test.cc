@@ -1,9 +1,9 @@
-#include "manager/accounts.h"
+#include "protocol/accounts.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace usl::manager {
+namespace usl::protocol {
 namespace {
 
 using ::testing::ElementsAre;
@@ -80,4 +80,4 @@ TEST_F(AccountsTest, EmptyFieldsHaveDefaults) {
 }
 
 }  // namespace
-}  // namespace usl::manager
+}  // namespace usl::protocol

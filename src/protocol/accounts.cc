@@ -1,12 +1,10 @@
-#include "manager/accounts.h"
+#include "protocol/accounts.h"
 
 #include <algorithm>
 #include <charconv>
 #include <optional>
 
-#include "base/format.h"
-
-namespace usl::manager {
+namespace usl::protocol {
 namespace {
 
 // Ids above this mean "none" to the calls that set them.
@@ -82,7 +80,8 @@ bool ResolveAccount(std::string_view user, std::string_view passwd, std::string_
   if (!FindUser(name, passwd, account)) {
     const auto uid = ParseId(name);
     if (!uid) {
-      *why = format("the guest's /etc/passwd has no user \"{}\"; give a number, or add the user in the guest", name);
+      *why = "the guest's /etc/passwd has no user \"" + std::string(name) +
+             "\"; give a number, or add the user in the guest";
       return false;
     }
     account->uid = *uid;
@@ -99,7 +98,8 @@ bool ResolveAccount(std::string_view user, std::string_view passwd, std::string_
   const auto found = std::ranges::find(groups, wanted, &Group::name);
   const auto gid = found != groups.end() ? std::optional(found->gid) : ParseId(wanted);
   if (!gid) {
-    *why = format("the guest's /etc/group has no group \"{}\"; give a number, or add the group in the guest", wanted);
+    *why = "the guest's /etc/group has no group \"" + std::string(wanted) +
+           "\"; give a number, or add the group in the guest";
     return false;
   }
   account->gid = *gid;
@@ -107,4 +107,10 @@ bool ResolveAccount(std::string_view user, std::string_view passwd, std::string_
   return true;
 }
 
-}  // namespace usl::manager
+std::vector<std::string> AccountEnvironment(const Account& account) {
+  const std::string name = account.name.empty() ? std::to_string(account.uid) : account.name;
+  return {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + account.home, "USER=" + name,
+          "LOGNAME=" + name, "SHELL=" + account.shell};
+}
+
+}  // namespace usl::protocol
