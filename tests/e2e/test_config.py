@@ -182,6 +182,26 @@ class DistributionConfigTest(SmallTreeTest):
             self.assertEqual(len(result.stderr.splitlines()), 1)
         self.assertEqual((self.data / "registry.json").read_text(), before)
 
+    def test_options_hold_in_a_run_and_in_an_instance(self):
+        shared = pathlib.Path(self.home.path) / "shared"
+        shared.mkdir(exist_ok=True)
+        (shared / "f").write_text("content\n")
+        own(shared)
+        for key, value in (("automount.directories", f"{shared}:ro"), ("interop.policy", "list"),
+                           ("interop.allow", "echo"), ("network.hostname", "box")):
+            self.check(self.usl("set", "small", key, value))
+        script = f"hostname; cat /mnt/host{shared}/f; : 2>&1 >/mnt/host{shared}/g; usl-host echo hi; usl-host id; echo $?"
+        for words in (["run", "-d", "small", "--"], ["exec", "small", "--"]):
+            result = self.usl(*words, "sh", "-c", script)
+            self.assertEqual(self.check(result), "box\ncontent\nhi\n125\n", words)
+            self.assertFalse((shared / "g").exists())
+        environment = self.home.environment(USLENV="A:B/p:C/w", A="1", B=f"{shared}/f", C="3", SECRET="s")
+        self.assertEqual(self.check(self.usl("exec", "small", "--", "sh", "-c", "echo $A-$B-$C-$SECRET",
+                                             environment=environment)), f"1-/mnt/host{shared}/f--\n")
+        self.check(self.usl("stop", "small"))
+        self.check(self.usl("set", "small", "interop.policy", "--unset"))
+        self.assertEqual(self.usl("run", "-d", "small", "--", "usl-host", "echo").returncode, 127)
+
     def test_the_hosts_file(self):
         config = pathlib.Path(self.home.path) / ".config/usl"
         config.mkdir(parents=True)
