@@ -37,6 +37,29 @@ void ForEachPart(std::string_view text, char separator, F each) {
   }
 }
 
+struct List {
+  std::string_view variable;  // USLENV or WSLENV; empty: there is none
+  std::string_view text;
+};
+
+List FindList(const std::vector<std::string>& environment) {
+  for (const std::string_view variable : {"USLENV", "WSLENV"}) {
+    if (const auto text = Find(environment, variable)) return {variable, *text};
+  }
+  return {};
+}
+
+// Calls `each` with name, flags and value of every variable in the list that is set.
+template <typename F>
+void ForEachListed(const std::vector<std::string>& environment, const List& list, F each) {
+  ForEachPart(list.text, ':', [&](std::string_view word) {
+    const size_t slash = std::min(word.find('/'), word.size());
+    const std::string_view name = word.substr(0, slash);
+    const auto value = name.empty() || name == list.variable ? std::nullopt : Find(environment, name);
+    if (value) each(name, word.substr(slash), *value);
+  });
+}
+
 std::optional<std::string> Value(std::string_view value, std::string_view flags, Border border, const PathMap& map) {
   const auto has = [flags](char flag) { return flags.find(flag) != flags.npos; };
   if ((has('u') && border == Border::kToHost) || (has('w') && border == Border::kToGuest)) return std::nullopt;
@@ -56,19 +79,35 @@ std::optional<std::string> Value(std::string_view value, std::string_view flags,
 std::vector<std::string> SharedEnvironment(const std::vector<std::string>& environment, Border border,
                                            const PathMap& map) {
   std::vector<std::string> shared;
-  std::string_view list_name = "USLENV";
-  auto list = Find(environment, list_name);
-  if (!list) list = Find(environment, list_name = "WSLENV");
-  if (!list) return shared;
-  ForEachPart(*list, ':', [&](std::string_view word) {
-    const size_t slash = std::min(word.find('/'), word.size());
-    const std::string_view name = word.substr(0, slash), flags = word.substr(slash);
-    const auto value = name.empty() || name == list_name ? std::nullopt : Find(environment, name);
-    if (!value) return;
-    if (auto crossed = Value(*value, flags, border, map)) shared.push_back(std::string(name) + "=" + *crossed);
+  const List list = FindList(environment);
+  if (list.variable.empty()) return shared;
+  ForEachListed(environment, list, [&](std::string_view name, std::string_view flags, std::string_view value) {
+    if (auto crossed = Value(value, flags, border, map)) shared.push_back(std::string(name) + "=" + *crossed);
   });
-  shared.push_back(std::string(list_name) + "=" + std::string(*list));
+  shared.push_back(std::string(list.variable) + "=" + std::string(list.text));
   return shared;
+}
+
+std::vector<std::string> ListedEnvironment(const std::vector<std::string>& environment) {
+  std::vector<std::string> listed;
+  const List list = FindList(environment);
+  if (list.variable.empty()) return listed;
+  ForEachListed(environment, list, [&](std::string_view name, std::string_view flags, std::string_view value) {
+    if (flags.find('w') == flags.npos) listed.push_back(std::string(name) + "=" + std::string(value));
+  });
+  listed.push_back(std::string(list.variable) + "=" + std::string(list.text));
+  return listed;
+}
+
+std::vector<std::string> TranslateListed(const std::vector<std::string>& environment, const PathMap& map) {
+  std::vector<std::string> translated = SharedEnvironment(environment, Border::kToGuest, map);
+  const List list = FindList(environment);
+  std::vector<std::string_view> names{list.variable};
+  ForEachListed(environment, list, [&](std::string_view name, auto, auto) { names.push_back(name); });
+  for (const std::string& entry : environment) {
+    if (!std::ranges::count(names, std::string_view(entry).substr(0, entry.find('=')))) translated.push_back(entry);
+  }
+  return translated;
 }
 
 std::vector<std::string> ProxyEnvironment(const std::vector<std::string>& environment) {

@@ -18,6 +18,11 @@ enum class Border { kToGuest, kToHost };
 std::vector<std::string> SharedEnvironment(const std::vector<std::string>& environment, Border border,
                                            const PathMap& map);
 
+// What a client sends to an instance, which knows the paths: the variables that go to the guest as they are, and the
+// list; and what the instance makes of all the variables that it was sent: those of the list translated or left out.
+std::vector<std::string> ListedEnvironment(const std::vector<std::string>& environment);
+std::vector<std::string> TranslateListed(const std::vector<std::string>& environment, const PathMap& map);
+
 // NAME=VALUE of the proxies in it: http_proxy, https_proxy, ftp_proxy, all_proxy, no_proxy, in both cases.
 std::vector<std::string> ProxyEnvironment(const std::vector<std::string>& environment);
 

@@ -44,6 +44,18 @@ TEST(BorderEnvironment, UslenvWinsAndOddListsDoNoHarm) {
               ElementsAre("B=2", "USLENV=::/p:B//:="));
 }
 
+// On the way to an instance that runs already: the client does not know the instance's mounts.
+TEST(BorderEnvironment, ThroughAnInstance) {
+  const std::vector<std::string> host{"USLENV=A:B/p:C/w:D/p", "A=1", "B=/home/ann/x", "C=3", "D=/etc", "SECRET=s"};
+  auto sent = ListedEnvironment(host);
+  EXPECT_THAT(sent, ElementsAre("A=1", "B=/home/ann/x", "D=/etc", "USLENV=A:B/p:C/w:D/p"));
+  sent.push_back("TERM=dumb");
+  EXPECT_THAT(TranslateListed(sent, Map()),
+              ElementsAre("A=1", "B=/mnt/host/home/ann/x", "USLENV=A:B/p:C/w:D/p", "TERM=dumb"));
+  EXPECT_THAT(TranslateListed({"TERM=dumb", "A=1"}, Map()), ElementsAre("TERM=dumb", "A=1"));
+  EXPECT_THAT(ListedEnvironment({"A=1"}), IsEmpty());
+}
+
 TEST(BorderEnvironment, Proxies) {
   EXPECT_THAT(ProxyEnvironment({"http_proxy=a", "HTTPS_PROXY=b", "no_proxy=c", "my_http_proxy=d"}),
               ElementsAre("http_proxy=a", "HTTPS_PROXY=b", "no_proxy=c"));

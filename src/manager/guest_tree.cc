@@ -305,7 +305,15 @@ class Builder {
     if (auto made = MakeDirectories(directory); !made) return Fail(format("cannot make {}", directory), made.error());
     Volume volume{.host_path = directory, .guest_path = protocol::kInteropDirectory};
     volume.options.host_modes = volume.options.read_only = true;
-    if (!FindOwner() || !Bind(volume)) return false;
+    // The default user's, whoever starts the instance; root's where there is no such user.
+    const GuestView view = View();
+    protocol::Account owner;
+    std::string ignored;
+    (void)protocol::ResolveAccount(tree.config.Text("user.default"), view.ReadFile("/etc/passwd").value_or(""), "",
+                                   &owner, &ignored);
+    volume.options.uid = owner.uid;
+    volume.options.gid = owner.gid;
+    if (!Bind(volume)) return false;
     tree.interop_directory = directory;
     if (agent && agent[0] == '/') {
       tree.ssh_agent = agent;

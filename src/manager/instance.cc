@@ -19,6 +19,7 @@
 #include "fs/tmpfs.h"
 #include "kernel/ipc_registry.h"
 #include "manager/change_tree.h"
+#include "manager/config.h"
 #include "manager/distribution_lock.h"
 #include "manager/distributions.h"
 #include "manager/host_paths.h"
@@ -80,6 +81,16 @@ bool WantsPty(const RunOptions& options) {
   return options.terminal || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
 }
 
+// Those of automount too, where the host's own settings put them: if the guest's files say otherwise, sessions start in
+// the home.
+RunOptions WithAutomaticVolumes(RunOptions options) {
+  std::vector<std::string> told_by_the_kernel_process;
+  for (Volume& volume : Config::Merge(options.host_config).AutomountVolumes(&told_by_the_kernel_process)) {
+    options.volumes.push_back(std::move(volume));
+  }
+  return options;
+}
+
 class Starter {
  public:
   explicit Starter(const RunOptions& options) : options_(options) {}
@@ -138,7 +149,7 @@ class Starter {
     inputs.counters = counters_;
     inputs.name = options_.name;
     inputs.rootfs = options_.rootfs;
-    inputs.paths = PathMap::Of(options_, "/");
+    inputs.paths = PathMap::Of(WithAutomaticVolumes(options_), "/");
     inputs.kernel = kernel;
     inputs.control = std::move(common.control);
     inputs.status = std::move(common.status);

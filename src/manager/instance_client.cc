@@ -13,6 +13,7 @@
 #include <functional>
 
 #include "base/format.h"
+#include "manager/border_environment.h"
 #include "manager/environment.h"
 #include "manager/host_paths.h"
 #include "manager/session_front.h"
@@ -98,7 +99,9 @@ class SessionClient {
       request.cwd.clear();
     }
     request.argv = options_.command;
-    request.env = HostEnvironment(options_.environment, static_cast<bool>(pty_.slave), same_files, environ);
+    std::vector<std::string> wanted = ListedEnvironment(EnvironmentOf(environ));
+    wanted.insert(wanted.end(), options_.environment.begin(), options_.environment.end());
+    request.env = HostEnvironment(wanted, static_cast<bool>(pty_.slave), same_files, environ);
     const auto payload = protocol::EncodeLaunch(request);
     auto memory = payload ? protocol::MakePayload(*payload) : Fail(payload.error());
     if (!memory) return format("cannot pass the command on: {}", ErrorText(memory.error().code()));

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/format.h"
+#include "manager/border_environment.h"
 #include "manager/instance_state.h"
 #include "manager/supervisor.h"
 #include "platform/supervisor_tree.h"
@@ -265,6 +266,7 @@ class InstanceServer {
       request->cwd = in_.paths.ToGuest(request->cwd).value_or("");
       if (request->cwd.empty()) request->flags &= ~protocol::kLaunchHostDirectory;
     }
+    request->env = TranslateListed(request->env, in_.paths);
     client.detached = (request->flags & protocol::kLaunchDetached) != 0;
     request->flags &= ~protocol::kLaunchDetached;
     const auto bytes = protocol::EncodeLaunch(*request);

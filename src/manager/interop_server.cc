@@ -116,7 +116,9 @@ class Connection {
     std::vector<std::byte> payload(received.message.payload_size);
     const ssize_t size = pread(received.fds[3].get(), payload.data(), payload.size(), 0);
     if (size != static_cast<ssize_t>(payload.size())) return Fail(EBADMSG);
-    return protocol::DecodeLaunch(payload);
+    auto request = protocol::DecodeLaunch(payload);
+    if (request && request->argv.empty()) return Fail(EBADMSG);
+    return request;
   }
 
   [[noreturn]] void End(int wait_status) {
