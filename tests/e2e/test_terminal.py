@@ -17,7 +17,7 @@ from harness import USL, UslTest, user_command
 class Session:
     """usl run in a pty, driven like a person would."""
 
-    def __init__(self, home, *command, size=(30, 100)):
+    def __init__(self, home, *command, size=(30, 100), subcommand="run", environment=None):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         self.before = termios.tcgetattr(slave)
@@ -28,8 +28,9 @@ class Session:
             os.setsid()
             fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
-        self.process = subprocess.Popen(user_command([USL, "run", *command]), stdin=slave, stdout=slave, stderr=slave,
-                                        preexec_fn=own_terminal, env=home.environment(TERM="xterm"), cwd="/")
+        self.process = subprocess.Popen(user_command([USL, subcommand, *command]), stdin=slave, stdout=slave, stderr=slave,
+                                        preexec_fn=own_terminal, cwd="/",
+                                        env=environment or home.environment(TERM="xterm"))
 
     def type(self, text):
         os.write(self.master, text.encode())
