@@ -21,7 +21,7 @@ FIO_JOBS = {
     "random write, 4k": ["--rw=randwrite", "--bs=4k"],
 }
 FIO_COMMON = ["--name=bench", "--size=128m", "--ioengine=psync", "--time_based", "--runtime=2", "--output-format=json",
-              "--overwrite=1", "--fallocate=none", "--filename=bench.data", "--randrepeat=1"]
+              "--overwrite=1", "--fallocate=none", "--filename=bench.data", "--randrepeat=1", "--invalidate=0"]
 LARGE = 100_000  # names of the cache row, files of the lower layer
 START_RUNS = 15
 

@@ -2,6 +2,7 @@
 # compare.sh PLACE BINARY [COUNT [SEED]]: the same random operations natively, as root in a scratch directory, and inside as an
 # ordinary user; both must print the same. PLACE: `view` (the copy-on-write view of the host), `lower` (the same, on files of the
 # lower layer), `tree` (a kept tree) or `tmpfs` (compared with the host's /dev/shm). USL_SEED chooses a seed too; it is printed, to run it again.
+# USL_MODEL_KEEP is a directory that both outputs are copied to.
 set -eu
 place=$1
 binary=$2
@@ -16,7 +17,7 @@ HOME=$(mktemp -d /var/tmp/usl-model-XXXXXX)
 export HOME
 unset XDG_DATA_HOME XDG_RUNTIME_DIR
 native=
-trap '[ -n "${KEEP-}" ] && cp "$HOME/native" "$HOME/inside" "$KEEP"; rm -rf "$HOME" ${native:+"$native"}' EXIT
+trap '[ -z "${USL_MODEL_KEEP-}" ] || cp "$HOME/native" "$HOME/inside" "$USL_MODEL_KEEP"; rm -rf "$HOME" ${native:+"$native"}' EXIT
 chown 1000:1000 "$HOME"
 user="setpriv --reuid 1000 --regid 1000 --clear-groups"
 # Both directories have names of one length, as some results tell it.
