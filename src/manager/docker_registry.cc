@@ -263,6 +263,12 @@ Result<std::string> DockerRegistry::Manifest(const std::string& tag_or_digest, s
   return reply.body;
 }
 
+Result<std::string> DockerRegistry::SmallBlob(const std::string& digest, std::string* why) {
+  const auto reply = USL_TRY(Get("/blobs/sha256:" + digest, why));
+  if (reply.status != 200) return Explain(reply, why);
+  return reply.body;
+}
+
 Result<void> DockerRegistry::Blob(const Descriptor& descriptor, const std::string& path, std::string* why) {
   const DownloadRequest request{.http = {.url = Url("/blobs/sha256:" + descriptor.digest),
                                          .headers = {},

@@ -32,6 +32,8 @@ class DockerRegistry {
 
   // The bytes of the manifest or index with that tag, or "sha256:..." (verified). ENOENT: it has none of that name.
   Result<std::string> Manifest(const std::string& tag_or_digest, std::string* why);
+  // The bytes of a small blob, not verified. Errors as Manifest.
+  Result<std::string> SmallBlob(const std::string& digest, std::string* why);
   // Downloads a blob to `path`, going on with what is there of an earlier try; its digest is verified.
   Result<void> Blob(const Descriptor& descriptor, const std::string& path, std::string* why);
 

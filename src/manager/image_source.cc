@@ -241,7 +241,8 @@ class RegistrySource final : public ImageSource {
     const std::string name = reference_.digest.empty() ? reference_.tag : "sha256:" + reference_.digest;
     const std::string top = USL_TRY(registry_.Manifest(name, why));
     DocumentReader reader(where_, [this](const Descriptor& descriptor, bool is_config, std::string* reason) {
-      return is_config ? Configuration(descriptor, reason) : registry_.Manifest("sha256:" + descriptor.digest, reason);
+      return is_config ? registry_.SmallBlob(descriptor.digest, reason)
+                       : registry_.Manifest("sha256:" + descriptor.digest, reason);
     });
     return reader.Resolve(top, {}, why);
   }
@@ -273,16 +274,6 @@ class RegistrySource final : public ImageSource {
       }
       USL_TRY_VOID(registry_.Blob(descriptor, path, why));
     }
-  }
-
-  Result<std::string> Configuration(const Descriptor& descriptor, std::string* why) {
-    const UniqueFd fd = USL_TRY(Open(descriptor, why));
-    std::string text(descriptor.size, '\0');
-    const ssize_t size = pread(fd.get(), text.data(), text.size(), 0);
-    if (size < 0) return FailErrno();
-    text.resize(static_cast<size_t>(size));
-    unlink(Path(descriptor.digest).c_str());
-    return text;
   }
 
   ImageReference reference_;

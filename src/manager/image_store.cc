@@ -104,7 +104,12 @@ class ImageFetcher {
       return {};
     }
     if (!Enter(FetchStep::Phase::kDownload)) return Cancel(why);
-    const UniqueFd fd = USL_TRY(source_->OpenLayer(layer, why));
+    const auto fd = source_->OpenLayer(layer, why);
+    if (!fd) {
+      // Another command that fetched the same layer is done with it, and has taken the blob out of the cache.
+      if (fd.error().code() == ENOENT && store_.Has(layer.diff_id)) return {};
+      return Fail(fd.error());
+    }
     if (!Enter(FetchStep::Phase::kUnpack)) return Cancel(why);
     const ExtractOptions extract{.what = format("layer {} of {}", step_.layer, reference_.Text()),
                                  .whiteouts = true,
@@ -112,7 +117,7 @@ class ImageFetcher {
                                    step_.done = progress.done, step_.total = progress.total;
                                    return Tell();
                                  }};
-    USL_TRY(store_.Import(hold_, fd.get(), extract, layer.diff_id, reference_.Text(), why));
+    USL_TRY(store_.Import(hold_, fd->get(), extract, layer.diff_id, reference_.Text(), why));
     source_->Forget(layer);
     return {};
   }
