@@ -222,12 +222,13 @@ for data, fds in attempts:
         self.assertEqual(result.returncode, 0, result.stderr)
         self.check(self.exec("true"))
 
-    def terminal(self):
-        """A shell in a pty in the running instance."""
-        session = Session(self.home, "-e", "PS1=ready> ", NAME, "--", "bash", "--norc", "--noprofile", subcommand="exec",
+    def terminal(self, *command, expect="ready> "):
+        """A command in a pty in the running instance; a shell where there is none."""
+        command = command or ("bash", "--norc", "--noprofile")
+        session = Session(self.home, "-e", "PS1=ready> ", NAME, "--", *command, subcommand="exec",
                           environment={**self.environment, "TERM": "xterm"})
         self.addCleanup(session.close)
-        session.expect("ready> ")
+        session.expect(expect)
         return session
 
     def test_a_terminal_with_job_control(self):
@@ -236,7 +237,8 @@ for data, fds in attempts:
         session.type("tty; stty size; stat -c %U $(tty)\n")
         session.expect(r"/dev/pts/\d+\s")
         session.expect("30 100")
-        session.expect("root")
+        session.expect(r"root\s")
+        session.expect("ready> ")
         session.type("trap 'echo changed $(stty size)' WINCH\n")
         session.expect("ready> ")
         fcntl.ioctl(session.master, termios.TIOCSWINSZ, struct.pack("HHHH", 41, 123, 0, 0))
@@ -258,9 +260,8 @@ for data, fds in attempts:
 
     def test_a_terminal_that_vanishes_hangs_up(self):
         self.start()
-        session = self.terminal()
-        session.type("trap 'echo >/root/hup; exit' HUP; echo tr''apped\n")
-        session.expect("trapped")
+        session = self.terminal("sh", "-c", "trap 'echo >/root/hup; exit' HUP; echo trapped; while :; do sleep 0.1; done",
+                                expect="trapped")
         for pid in [session.process.pid, *children_of(session.process.pid)]:
             os.kill(pid, signal.SIGKILL)
         self.check(self.exec("sh", "-c", "for i in $(seq 100); do [ -e /root/hup ] && exit 0; sleep 0.1; done; exit 1"))
