@@ -78,7 +78,11 @@ TEST_F(CommandLineTest, ManPageAndCompletionsKnowEveryOption) {
   const std::string zsh = CompletionScript(line_.parser, "zsh");
   const std::string fish = CompletionScript(line_.parser, "fish");
   for (const Command& command : line_.commands) {
-    EXPECT_THAT(page, HasSubstr(".SS usl " + command.app->get_name()));
+    std::string name_in_roff = command.app->get_name();
+    for (size_t dash = 0; (dash = name_in_roff.find('-', dash)) != name_in_roff.npos; dash += 2) {
+      name_in_roff.insert(dash, "\\");
+    }
+    EXPECT_THAT(page, HasSubstr(".SS usl " + name_in_roff));
     for (const CLI::Option* option : command.app->get_options()) {
       for (const std::string& name : option->get_lnames()) {
         EXPECT_THAT(bash, HasSubstr("--" + name));
