@@ -62,6 +62,8 @@ CommandLine::CommandLine()
   parser.set_version_flag("--version", "usl " USL_VERSION);
   parser.set_help_flag("-h,--help", "Print what there is and exit");
   parser.option_defaults()->always_capture_default(false);
+  // One at most: a later word that happens to be a command's name is a value.
+  parser.require_subcommand(0, 1);
   commands = {
       AddRun(parser),        AddTrace(parser),  AddInstall(parser),       AddPull(parser),     AddImages(parser),
       AddRmi(parser),        AddImport(parser), AddImportInPlace(parser), AddExport(parser),   AddList(parser),

@@ -11,6 +11,7 @@
 #include "base/format.h"
 #include "manager/change_tree.h"
 #include "manager/host_paths.h"
+#include "manager/instance_client.h"
 
 namespace usl::manager {
 namespace {
@@ -141,6 +142,8 @@ Result<DistributionLock> DistributionLock::Take(const Registry& registry, const 
   };
   const Distribution before = USL_TRY(find());
   auto fd = OpenAndLock(registry, before);
+  // One that only waits for its next session makes way.
+  if (!fd && fd.error().code() == EBUSY && EndIdleInstance(before.id)) fd = OpenAndLock(registry, before);
   if (!fd && fd.error().code() == EBUSY) {
     *why = format("\"{}\" is in use: it runs, or another command changes it; end that first", before.name);
     return Fail(EBUSY);

@@ -36,8 +36,6 @@
 namespace usl::manager {
 namespace {
 
-// Daemons in a tree that is kept get this long to end after SIGTERM; a view that is thrown away needs no such care.
-constexpr int kGraceMilliseconds = 2000;
 // Services of an instance that others use too have more to put in order.
 constexpr int kJoinedGraceMilliseconds = 10'000;
 

@@ -15,6 +15,9 @@ namespace usl::manager {
 // could not do. Call it while the process is single-threaded.
 int RunInstance(const RunOptions& options);
 
+// Daemons in a tree that is kept get this long to end after SIGTERM; a view that is thrown away needs no such care.
+inline constexpr int kGraceMilliseconds = 2000;
+
 // Opens /dev/null until three descriptors are open at least, so that none of ours takes the place of a closed standard
 // one.
 void FillStandardDescriptors();

@@ -252,6 +252,20 @@ Result<void> StopInstance(const std::string& key, int grace_milliseconds) {
   return {};
 }
 
+bool EndIdleInstance(const std::string& key) {
+  std::string why;
+  const auto place = InstancePlace::Open(key, false, &why);
+  if (!place) return false;
+  const auto socket = place->Connect();
+  if (!socket) return false;
+  LimitWaiting(socket->get());
+  if (!Send(socket->get(), {MessageType::kEndIfIdle, 0, kGraceMilliseconds, 0})) return false;
+  const auto answer = protocol::ReceiveControl(socket->get());
+  if (!answer || answer->message.type != MessageType::kAccepted) return false;
+  AwaitEnd(socket->get());
+  return true;
+}
+
 Result<InstanceState> AskState(const std::string& key) {
   std::string why;
   const auto place = USL_TRY(InstancePlace::Open(key, false, &why));

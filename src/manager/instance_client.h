@@ -34,6 +34,9 @@ int EnsureStarted(const InstanceSpec& spec);
 // Ends it and waits until it is gone: SIGTERM, and SIGKILL after the grace (0: at once). ENOENT: it does not run.
 Result<void> StopInstance(const std::string& key, int grace_milliseconds);
 
+// Ends it, as StopInstance, if it only waits for its idle time to pass. False: it is used, or it does not run.
+bool EndIdleInstance(const std::string& key);
+
 // ENOENT: it does not run. ETIMEDOUT, ECONNRESET, EBADMSG: its supervisor does not answer.
 Result<InstanceState> AskState(const std::string& key);
 // Of all that run.

@@ -231,6 +231,13 @@ class InstanceServer {
       case MessageType::kShutdown:
         (void)protocol::SendControl(client.socket.get(), {MessageType::kAccepted, 0, 0, 0});
         return BeginStop(received->message.value);
+      case MessageType::kEndIfIdle:
+        if (IsUsed()) {
+          (void)protocol::SendControl(client.socket.get(), {MessageType::kIdle, 0, 0, 0});
+          return;
+        }
+        (void)protocol::SendControl(client.socket.get(), {MessageType::kAccepted, 0, 0, 0});
+        return BeginStop(received->message.value);
       case MessageType::kAskState: return SendState(client);
       default: return Abandon(client);
     }
@@ -349,6 +356,12 @@ class InstanceServer {
     }
   }
 
+  // Is there a session that somebody waits for, or shall it go on without one?
+  bool IsUsed() const {
+    const bool attached = std::ranges::any_of(clients_, [](const Client& client) { return client.session.attached; });
+    return attached || idle_milliseconds_ < 0 || (keep_alive_ && !guests_idle_);
+  }
+
   // What the time asks for: the end of an instance that nobody uses, or of one that does not end.
   void Decide() {
     const int64_t now = NowMilliseconds();
@@ -364,8 +377,7 @@ class InstanceServer {
       }
       return;
     }
-    const bool used = std::ranges::any_of(clients_, [](const Client& client) { return client.session.attached; });
-    if (used || !listener_ || idle_milliseconds_ < 0 || (keep_alive_ && !guests_idle_)) return;
+    if (IsUsed() || !listener_) return;
     const int64_t idle =
         last_session_ == 0 ? std::max<int64_t>(idle_milliseconds_, kFirstClientMilliseconds) : idle_milliseconds_;
     if (now < idle_since_ + idle) {

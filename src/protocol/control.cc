@@ -33,7 +33,8 @@ bool IsInRange(const ControlMessage& message) {
   switch (message.type) {
     case MessageType::kLaunch: return session && message.value == 0 && message.payload_size >= sizeof(WireLaunch);
     case MessageType::kSignal: return session && message.value >= 1 && message.value < NSIG;
-    case MessageType::kShutdown: return !session && message.value >= 0;
+    case MessageType::kShutdown:
+    case MessageType::kEndIfIdle: return !session && message.value >= 0;
     case MessageType::kExited: return session && message.value >= 0 && message.value <= 0xFFFF;
     case MessageType::kIdle: return !session && (message.value == 0 || message.value == 1);
     case MessageType::kBoot:

@@ -32,7 +32,8 @@ enum class MessageType : uint16_t {
   // From the kernel process by the supervisor to init, once and first.
   kBoot = 4,  // descriptor: a BootPlan
   // From a client to the supervisor.
-  kAskState = 8,  // answered by kState
+  kAskState = 8,   // answered by kState
+  kEndIfIdle = 9,  // value as for kShutdown: only if nobody uses the instance. Answered by kAccepted, or kIdle with 0
   // From init, and from the supervisor to a client.
   kExited = 16,  // the session's first process ended; value: its wait status, waitpid(2)
   // From init.
