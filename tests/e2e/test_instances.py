@@ -254,7 +254,12 @@ for data, fds in attempts:
         session.expect("begun")
         session.type("\x1a")
         session.expect("Stopped")
-        session.type("kill %1; exit 9\n")
+        session.expect("ready> ")
+        session.type("fg\n")
+        session.expect("sleep 1000")
+        session.type("\x03")
+        session.expect("ready> ")
+        session.type("exit 9\n")
         self.assertEqual(session.process.wait(60), 9)
         self.assertEqual(termios.tcgetattr(session.slave)[:4], session.before[:4])
 
