@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "base/format.h"
+#include "manager/image_config.h"
 #include "manager/registry.h"
 #include "manager/supervisor.h"
 
@@ -25,6 +26,8 @@ Result<Target> FindTarget(const std::string& name, std::string* why) {
     manager::InstanceSpec spec{.key = distribution->id, .distribution = distribution->name, .options = {}};
     // The rest is put in when it starts; this tells that the files are not the host's.
     spec.options.rootfs = manager::Registry::OfUser().UpperPath(*distribution);
+    // Programs of one that was made of an image may need its variables.
+    manager::AddImageEnvironment(distribution->config, &spec.options);
     return Target{distribution->id, distribution->name, std::move(spec)};
   }
   if (manager::IsValidName(wanted) && manager::AskState(wanted)) return Target{wanted, wanted, std::nullopt};

@@ -13,8 +13,8 @@ bool IsPlainSession(const RunArguments& arguments) {
   return !arguments.distribution.empty() && arguments.volumes.empty() && arguments.binds.empty() &&
          arguments.shares.empty() && options.publish.empty() && !options.here && arguments.network == "host" &&
          arguments.allow_out.empty() && arguments.allow_in.empty() && arguments.pids.empty() &&
-         arguments.memory.empty() && arguments.cpus.empty() && options.host_name.empty() &&
-         options.name == manager::RunOptions().name;
+         arguments.memory.empty() && arguments.cpus.empty() && arguments.interop.empty() && !arguments.ssh_agent &&
+         options.host_name.empty() && options.name == manager::RunOptions().name;
 }
 
 int RunSession(RunArguments arguments, const std::vector<std::string>& command) {
@@ -46,7 +46,6 @@ int RunDetached(const manager::RunOptions& options) {
       spec.key, &spec,
       {.user = options.user,
        .directory = options.working_directory.empty() && !options.here ? "~" : options.working_directory,
-       .environment = options.environment,
        .command = options.command,
        .detached = true});
 }

@@ -111,6 +111,8 @@ Result<void> Recover(const Registry& registry, const Distribution& now) {
 
 Result<UniqueFd> OpenAndLock(const Registry& registry, const Distribution& distribution) {
   const std::string directory = registry.DistributionPath(distribution);
+  // One whose tree lies elsewhere may have none yet.
+  USL_TRY_VOID(MakeDirectories(directory));
   UniqueFd fd(open((directory + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) return FailErrno();
   if (flock(fd.get(), LOCK_EX | LOCK_NB) < 0) return Fail(errno == EWOULDBLOCK ? EBUSY : errno);

@@ -27,7 +27,8 @@ struct InstanceSpec {
   std::string key;  // IsValidName; a distribution's id, or the name of what runs without one
   // A distribution's name: its trees and defaults are put into the options under its lock, when the instance starts.
   std::string distribution;
-  RunOptions options;                        // its command, user and working directory mean nothing
+  // Its command, user and working directory mean nothing; its environment is what each session gets before its own.
+  RunOptions options;
   std::optional<int32_t> idle_milliseconds;  // instead of the configuration's; negative: never ends by itself
 };
 

@@ -220,7 +220,12 @@ int WithInstance(const std::string& key, const InstanceSpec* spec,
 
 int RunSession(const std::string& key, const InstanceSpec* spec, const JoinOptions& options) {
   FillStandardDescriptors();
-  SessionClient client(options);
+  JoinOptions joined = options;
+  if (spec) {
+    const std::vector<std::string>& common = spec->options.environment;
+    joined.environment.insert(joined.environment.begin(), common.begin(), common.end());
+  }
+  SessionClient client(joined);
   const std::string why = client.Prepare(spec && spec->options.IsHostView());
   if (!why.empty()) return Refuse(why);
   const int status = WithInstance(key, spec, [&](const InstancePlace& place) { return client.Ask(place); });

@@ -43,16 +43,18 @@ def launch(size, payload):
     memory = os.memfd_create("x")
     os.write(memory, payload)
     s = connect()
-    socket.send_fds(s, [struct.pack("<IHHIiQ", 0x434C5355, 1, 1, 1, 0, size)], [null, null, null, memory])
+    socket.send_fds(s, [struct.pack("<IHHIiQ", 0x434C5355, 2, 1, 1, 0, size)], [null, null, null, memory])
     return closed(s)
 
 fixed = lambda argc, envc, groups=0, flags=0: struct.pack("<8I", 0, 0, 0, flags, groups, argc, envc, 0)
 assert launch(8, b"12345678") == b""                                     # shorter than a request
 assert launch(1 << 40, fixed(1, 0)) == b"" and launch(4096, fixed(1, 0)) == b""  # longer than its memory
-for bad in [fixed(1, 0), fixed(0, 0) + b"/\0", fixed(1 << 31, 1 << 31) + b"/\0a\0", fixed(1, 0, 1 << 30) + b"/\0a\0",
-            fixed(1, 0, 0, 0xffffffff) + b"/\0echo\0", fixed(2, 0) + b"/\0echo\0", b"\xff" * 4096]:
+place = b"\0/\0"                                                           # no user, the directory
+for bad in [fixed(1, 0), fixed(0, 0) + place, fixed(1 << 31, 1 << 31) + place + b"a\0",
+            fixed(1, 0, 1 << 30) + place + b"a\0", fixed(1, 0, 0, 0xffffffff) + place + b"echo\0",
+            fixed(2, 0) + place + b"echo\0", b"\xff" * 4096]:
     assert launch(len(bad), bad) == b"", bad[:60]
-refused = fixed(1, 0) + b"/\0sh\0"
+refused = fixed(1, 0) + place + b"sh\0"
 assert len(launch(len(refused), refused)) == 24                           # a status
 many = [connect() for _ in range(60)]
 for s in many:
