@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "base/format.h"
+#include "manager/distribution_lock.h"
 #include "manager/image_config.h"
 #include "manager/registry.h"
 #include "manager/supervisor.h"
@@ -31,6 +32,10 @@ Result<Target> FindTarget(const std::string& name, std::string* why) {
     return Target{distribution->id, distribution->name, std::move(spec)};
   }
   if (manager::IsValidName(wanted) && manager::AskState(wanted)) return Target{wanted, wanted, std::nullopt};
+  if (data->distributions.empty()) {
+    *why = manager::ExplainNoDistribution(*data, wanted);
+    return Fail(ENOENT);
+  }
   *why = format("there is no distribution and no running instance \"{}\"; `usl list` shows what there is", wanted);
   return Fail(ENOENT);
 }

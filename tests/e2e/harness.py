@@ -2,6 +2,7 @@
 
 Environment (set by CTest): USL_EXECUTABLE, USL_ORDINARY_USER (tests/tools/ordinary_user.cc).
 """
+import glob
 import os
 import pathlib
 import shutil
@@ -24,15 +25,18 @@ def user_command(command):
 
 
 class Home:
-    """A home directory of the ordinary user, removed at the end."""
+    """A home directory of the ordinary user with a run-time directory beside it; removed at the end, and with them the
+    instances that still wait for a session."""
 
     def __init__(self):
         self.path = tempfile.mkdtemp(prefix="usl-test-home-", dir="/var/tmp")
+        self.runtime = tempfile.mkdtemp(prefix="usl-test-run-", dir="/var/tmp")
         if os.getuid() == 0:
-            os.chown(self.path, UID, GID)
+            for path in (self.path, self.runtime):
+                os.chown(path, UID, GID)
 
     def environment(self, **more):
-        environment = {"HOME": self.path, "PATH": os.environ["PATH"], "TERM": "dumb", "LANG": "C.UTF-8", "USER": "tester"}
+        environment = {"HOME": self.path, "XDG_RUNTIME_DIR": self.runtime, "PATH": os.environ["PATH"], "TERM": "dumb", "LANG": "C.UTF-8", "USER": "tester"}
         for name in ("http_proxy", "https_proxy", "no_proxy", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS", "USL_LOG"):
             if name in os.environ:
                 environment[name] = os.environ[name]
@@ -40,7 +44,11 @@ class Home:
         return environment
 
     def remove(self):
-        shutil.rmtree(self.path, ignore_errors=True)
+        if glob.glob(self.runtime + "/usl/instances/*"):
+            subprocess.run(user_command([USL, "shutdown"]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL, env=self.environment(), cwd="/", timeout=TIMEOUT)
+        for path in (self.path, self.runtime):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def make_rootfs():

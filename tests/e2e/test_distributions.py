@@ -86,6 +86,7 @@ class DistributionsTest(harness.UslTest):
     def setUp(self):
         self.home = harness.Home()
         self.addCleanup(self.home.remove)
+        self.addCleanup(self.end_instances)
         self.data = os.path.join(self.home.path, ".local/share/usl")
         self.archive = os.path.join(self.home.path, "system.tar")
         make_archive(self.archive)
@@ -103,6 +104,11 @@ class DistributionsTest(harness.UslTest):
     def run_in(self, name, script):
         return self.check(self.usl("run", "-d", name, "--", "/bin/sh", "-c", script)).strip()
 
+    def end_instances(self):
+        """Those that wait for the next session, so that their trees can be looked at."""
+        for name in self.names():
+            self.usl("stop", name)
+
     def names(self):
         return self.check(self.usl("list", "-q")).split()
 
@@ -111,6 +117,7 @@ class DistributionsTest(harness.UslTest):
 
     def expect_tidy(self):
         """No name without its tree, and after one more command no tree without its name."""
+        self.end_instances()
         self.check(self.usl("import", "tidy", self.archive))
         self.check(self.usl("remove", "tidy"))
         registry = json.loads(self.check(self.usl("list", "--json")))
@@ -264,6 +271,8 @@ class DistributionsTest(harness.UslTest):
             process.stdin.close()
             process.wait(30)
             process.stdout.close()
+        # Nobody uses it any more, so it makes way.
+        self.check(self.usl("snapshot", "one"))
         self.assertIn("Stopped", self.check(self.usl("list", "-v")))
 
     def start(self, *arguments):
