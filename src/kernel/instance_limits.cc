@@ -24,6 +24,8 @@ namespace {
 
 // A look at everything may take this part of the time that passes, or a guest at its limit would keep the kernel busy.
 constexpr int kRestPerLook = 8;
+// What is saved up of that for counting.
+constexpr std::chrono::milliseconds kMaxCountTime{50};
 constexpr unsigned kKernelWarning = 4, kKernelError = 3;
 
 // Processes and threads below init. A process that is being reaped counts as one, as in a control group.
@@ -76,11 +78,15 @@ InstanceLimits::InstanceLimits(Kernel& kernel)
 
 Result<void> InstanceLimits::ChargeTask() {
   if (!max_tasks_) return {};
-  if (tasks_ >= *max_tasks_ && Clock::now() >= next_count_) {
+  if (tasks_ >= *max_tasks_) {
+    // What ended since the last count makes room at once, unless a bomb has used up the time for counting.
     const Clock::time_point start = Clock::now();
-    tasks_ = CountTasks(kernel_.tasks().init()->pid());
-    const Clock::time_point end = Clock::now();
-    next_count_ = end + kRestPerLook * (end - start);
+    count_time_ = std::min<Clock::duration>(count_time_ + (start - last_count_) / kRestPerLook, kMaxCountTime);
+    last_count_ = start;
+    if (count_time_ > Clock::duration::zero()) {
+      tasks_ = CountTasks(kernel_.tasks().init()->pid());
+      count_time_ -= Clock::now() - start;
+    }
   }
   if (tasks_ >= *max_tasks_) {
     if (!refusal_logged_) {

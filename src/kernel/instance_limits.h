@@ -46,7 +46,8 @@ class InstanceLimits {
   Kernel& kernel_;
   std::optional<uint64_t> max_tasks_, max_memory_;
   uint64_t tasks_ = 0;  // at most so many: counted ones and those charged since
-  Clock::time_point next_count_{}, next_check_{};
+  Clock::time_point last_count_{}, next_check_{};
+  Clock::duration count_time_{};  // that may be spent on counts
   bool refusal_logged_ = false;
   UniqueFd timer_;
   UniqueFd victim_;  // a pidfd: nobody else is killed before it is gone
