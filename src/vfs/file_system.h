@@ -93,10 +93,11 @@ class Inode : public RefCounted {
   virtual Result<Ref<Inode>> Lookup(std::string_view name, const Context& context);  // ENOENT when absent
   // An absent name is an error of the look-up itself (procfs): making one is ENOENT, before any permission is asked.
   virtual bool RefusesAbsentNames() const { return false; }
-  virtual Result<Ref<Inode>> Create(std::string_view name, const NewInode& spec);    // EEXIST
+  virtual Result<Ref<Inode>> Create(std::string_view name, const NewInode& spec);  // EEXIST
   // Create() of a regular file and the Open() of it for `flags`, where the file system can do both at once; else `fd`
   // stays empty and the file is to be opened.
-  virtual Result<Ref<Inode>> CreateOpened(std::string_view name, const NewInode& spec, int /*flags*/, UniqueFd* /*fd*/) {
+  virtual Result<Ref<Inode>> CreateOpened(std::string_view name, const NewInode& spec, int /*flags*/,
+                                          UniqueFd* /*fd*/) {
     return Create(name, spec);
   }
   // Whether Create() finds out by itself, at no cost, that a name is taken, and says EEXIST: then nobody has to look
