@@ -37,6 +37,7 @@ Result<StoreHold> UseImage(const Registry& registry, const std::string& image,
     return Fail(ENOEXEC);
   }
   options->image = found.reference;
+  options->guest_config = false;  // it is one program, and nobody has chosen to trust its files
   ApplyImageConfig(found.config, entrypoint, options);
   return hold;
 }
