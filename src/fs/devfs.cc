@@ -90,6 +90,7 @@ std::vector<dev_t> DeviceNodes::HostDevices() const {
 }
 
 Result<void> PopulateDev(vfs::Vfs& vfs, const vfs::Context& context, const vfs::Path& dev) {
+  vfs.devices().SetHome(&dev.inode()->file_system());
   // A umask would take bits off the nodes.
   const vfs::Context maker{context.credentials,  context.root,   dev,          0,
                            context.thread_group, context.thread, context.pidfd};

@@ -141,10 +141,30 @@ Result<void> VolInode::ReplaceSymlink(const Ownership& wanted) {
     ::unlinkat(work->fd(), temporary.c_str(), 0);
     return Fail(error);
   }
+  // Its other names are links of the symlink that was: they become links of the stand-in, one by one.
+  Result<void> others;
+  if (other_places_) {
+    for (const Place& other : *other_places_) {
+      if (others) others = LinkStandIn(at.place, other);
+    }
+  }
   Unregister();
   TakeEntry(entry);
   Register();
-  return {};
+  return others;
+}
+
+Result<void> VolInode::LinkStandIn(const HostPlace& stand_in, const Place& other) {
+  HostDirectory* directory = other.parent->In(*layer_);
+  if (!directory) return Fail(ESTALE);
+  USL_TRY_VOID(other.parent->Annotate());
+  Ref<OpenDirectory> work = USL_TRY(volfs_.Work()), open = USL_TRY(volfs_.cache_.Get(*directory));
+  const std::string temporary = volfs_.TemporaryName();
+  if (::linkat(stand_in.fd, stand_in.name, work->fd(), temporary.c_str(), 0) < 0) return FailErrno();
+  if (::renameat(work->fd(), temporary.c_str(), open->fd(), other.name.c_str()) == 0) return {};
+  const Error error = Error::FromErrno();
+  ::unlinkat(work->fd(), temporary.c_str(), 0);
+  return Fail(error);
 }
 
 Result<void> VolInode::Truncate(uint64_t size) {

@@ -360,11 +360,14 @@ Result<void> VolInode::Unlink(std::string_view name, vfs::Inode& victim_inode) {
   bool counted = victim.record_ && victim.record_->links;
   bool is_told = volfs_.upper()->store().WantsRemovals() && victim.layer_ == volfs_.upper();
   bool is_last = is_told && USL_TRY(victim.GetAttributes()).nlink <= 1;
+  // A link of several names keeps its owner.
+  const bool drops_owner =
+      S_ISLNK(victim.host_mode_) && KeepsLinkOwners() && USL_TRY(victim.GetAttributes()).nlink <= 1;
   UniqueFd keep = USL_TRY(victim.KeepSpecial());
   USL_TRY_VOID(RemoveUpperName(name, lower_has));
   volfs_.GiveName(is_last ? &victim.key_ : nullptr);
   if (counted) USL_TRY_VOID(victim.CountLinks(-1));
-  if (S_ISLNK(victim.host_mode_) && KeepsLinkOwners()) USL_TRY_VOID(DropLinkOwner(victim));
+  if (drops_owner) USL_TRY_VOID(DropLinkOwner(victim));
   ListingChanged(name);
   victim.DropPlace(*this, name);
   if (keep && !victim.HasPlace()) victim.pinned_ = std::move(keep);

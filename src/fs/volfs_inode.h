@@ -164,6 +164,7 @@ class VolInode final : public vfs::Inode {
   Result<void> SetMappedOwnership(const Ownership& wanted);
   Result<void> SetWritable(const Ownership& wanted);
   Result<void> ReplaceSymlink(const Ownership& wanted);
+  Result<void> LinkStandIn(const HostPlace& stand_in, const Place& other);
   // Owners of a live tree's symlinks, which stay symlinks for the host: kept in the record of their directory.
   bool KeepsLinkOwners() const { return volfs_.options_.live && layer_->UsesRecords(); }
   void ApplyLinkOwner();
@@ -254,8 +255,8 @@ class VolInode final : public vfs::Inode {
   std::unique_ptr<DirectoryState> directory_;  // of directories
   Place place_;
   std::unique_ptr<std::unordered_set<Place, PlaceHash>> other_places_;  // null when there are none: the common case
-  std::unique_ptr<const std::string> target_;  // of symlinks, once it was read
-  std::string index_name_;                     // in `.usl/index`: a copied-up file that has several names in the lower layers
+  std::unique_ptr<const std::string> target_;                           // of symlinks, once it was read
+  std::string index_name_;  // in `.usl/index`: a copied-up file that has several names in the lower layers
   UniqueFd pinned_;
 };
 

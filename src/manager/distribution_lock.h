@@ -14,8 +14,8 @@ namespace usl::manager {
 class DistributionLock {
  public:
   // Locks the distribution of that name and returns what the registry has of it under the lock, with its upper tree
-  // there; what a killed command left half done is undone first. An instance of it that nobody uses is ended. ENOENT: there is none. EBUSY: an instance or another
-  // command uses it. On failure `why` has a line for people.
+  // there; what a killed command left half done is undone first. An instance of it that nobody uses is ended. ENOENT:
+  // there is none. EBUSY: an instance or another command uses it. On failure `why` has a line for people.
   static Result<DistributionLock> Take(const Registry& registry, const std::string& name, std::string* why);
 
   const Distribution& distribution() const { return distribution_; }

@@ -304,7 +304,7 @@ TEST(Filter, ProcessCalls) {
   EXPECT_EQ(Answer(SYS_personality, {0xffffffff}), kAllow);
   EXPECT_EQ(Answer(SYS_personality, {0x0040000}), kNotify);  // ADDR_NO_RANDOMIZE
   EXPECT_EQ(Answer(SYS_personality, {0x0040000 | kBit32}), kNotify);
-  EXPECT_EQ(Answer(SYS_personality, {0x0400000}), kAllow);   // READ_IMPLIES_EXEC
+  EXPECT_EQ(Answer(SYS_personality, {0x0400000}), kAllow);  // READ_IMPLIES_EXEC
   EXPECT_EQ(Answer(SYS_personality, {0x0540000}), Error(EINVAL));
   EXPECT_EQ(Answer(SYS_personality, {0x0100000}), Error(EINVAL));  // MMAP_PAGE_ZERO
   EXPECT_EQ(Answer(SYS_getpgid, {0}), kAllow);

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <utility>
@@ -25,10 +26,26 @@ class DeviceTable {
   // `type` is S_IFCHR or S_IFBLK. Replaces what was there; an empty function removes it.
   void Register(uint32_t type, dev_t device, OpenFunction open);
   // ENXIO when no driver has that number.
-  Result<UniqueFd> Open(uint32_t type, dev_t device, const Path& path, int flags, const Context& context) const;
+  Result<UniqueFd> Open(uint32_t type, dev_t device, const Path& path, int flags, const Context& context);
+
+  // All nodes of a device share one host object, which is taken for the node in `home` (/dev). Of the memory devices,
+  // which nothing notices to be open, those that were opened by nodes elsewhere (in a tree for chroot, say) are
+  // remembered, the latest at least: the node by which the descriptor's description was opened, or null.
+  void SetHome(const FileSystem* home) { home_ = home; }
+  const Path* FindOpened(int fd) const;
+  // Before file systems are let go.
+  void ForgetOpened() { opened_.clear(); }
 
  private:
+  struct Opened {
+    UniqueFd fd;
+    Path path;
+  };
+  void Remember(int fd, const Path& path);
+
   std::map<std::pair<uint32_t, dev_t>, OpenFunction> drivers_;
+  const FileSystem* home_ = nullptr;
+  std::deque<Opened> opened_;
 };
 
 }  // namespace usl::vfs

@@ -39,6 +39,7 @@ Vfs::Vfs() = default;
 
 Vfs::~Vfs() {
   // Names go before the file systems that their inodes refer to.
+  devices_->ForgetOpened();
   for (auto& each : file_systems_) {
     dentries_.ForgetFileSystem(*each.file_system);
     each.root = nullptr;
@@ -90,6 +91,7 @@ void Vfs::CollectUnused() {
   if (collecting_) return;  // the check below may find that a process has ended
   collecting_ = true;
   handles_->TrimGone();
+  devices_->ForgetOpened();
   std::vector<Ref<FileSystem>> unused;
   for (auto& each : file_systems_) {
     if (each.file_system->mount_count() > 0) each.was_mounted = true;
@@ -205,6 +207,9 @@ FileIdentity Vfs::Identify(int fd, const MountNamespace* mounts) {
     ask(for_any_device_, cached);
   }
   if (!inode) return {.path = {}, .inode = nullptr, .status = status};
+  if (inode->type() == S_IFCHR) {
+    if (const Path* node = devices_->FindOpened(fd)) return {*node, node->dentry->inode(), status};
+  }
   FileSystem& file_system = inode->file_system();
   const Ref<Dentry> dentry = FindDentry(fd, inode);
   if (inode->IsDirectory()) return {Path{HomeMount(file_system), dentry}, inode, status};

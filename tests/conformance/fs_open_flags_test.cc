@@ -100,6 +100,31 @@ TEST(OpenFlags, NodesWithoutADevice) {
   EXPECT_THAT(open((dir / "p").c_str(), O_RDONLY | O_DIRECTORY), SyscallFailsWithErrno(ENOTDIR));
 }
 
+// Two nodes of one device are two files, also for who has them open.
+TEST(OpenFlags, ADescriptorOfADeviceIsOfItsNode) {
+  const TempDirectory dir;
+  ASSERT_THAT(mknod((dir / "null").c_str(), S_IFCHR | 0644, makedev(1, 3)), SyscallSucceeds());
+  ASSERT_THAT(mknod((dir / "other").c_str(), S_IFCHR | 0600, makedev(1, 3)), SyscallSucceeds());
+  const Fd fd(open((dir / "null").c_str(), O_RDWR));
+  if (fd.get() < 0 && errno == EACCES) GTEST_SKIP() << "mounted nodev";
+  ASSERT_THAT(fd.get(), SyscallSucceeds());
+  const Fd other(open((dir / "other").c_str(), O_RDWR)), usual(open("/dev/null", O_RDWR));
+  struct stat of_fd, of_other, of_usual;
+  ASSERT_THAT(fstat(fd.get(), &of_fd), SyscallSucceeds());
+  ASSERT_THAT(fstat(other.get(), &of_other), SyscallSucceeds());
+  ASSERT_THAT(fstat(usual.get(), &of_usual), SyscallSucceeds());
+  EXPECT_EQ(of_fd.st_ino, StatOf(dir / "null").st_ino);
+  EXPECT_EQ(of_other.st_ino, StatOf(dir / "other").st_ino);
+  EXPECT_EQ(of_usual.st_ino, StatOf("/dev/null").st_ino);
+  EXPECT_EQ(of_fd.st_rdev, makedev(1, 3));
+  // A duplicate is of the same one, and changes go to it.
+  const Fd same(dup(fd.get()));
+  ASSERT_THAT(fchmod(same.get(), 0640), SyscallSucceeds());
+  EXPECT_EQ(StatOf(dir / "null").st_mode & 07777, 0640u);
+  EXPECT_EQ(StatOf(dir / "other").st_mode & 07777, 0600u);
+  EXPECT_EQ(StatOf("/dev/null").st_mode, of_usual.st_mode);
+}
+
 TEST(OpenFlags, ARunningProgramIsBusy) {
   const TempDirectory dir;
   const std::string program = dir / "program";

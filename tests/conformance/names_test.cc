@@ -12,6 +12,27 @@
 namespace usl::conformance {
 namespace {
 
+// A symlink may have several names, and an owner.
+TEST(Names, AnOwnerOfALinkWithTwoNames) {
+  const TempDirectory dir;
+  ASSERT_THAT(symlink("target", (dir / "a").c_str()), SyscallSucceeds());
+  ASSERT_THAT(link((dir / "a").c_str(), (dir / "b").c_str()), SyscallSucceeds());
+  ASSERT_THAT(lchown((dir / "b").c_str(), 12, 34), SyscallSucceeds());
+  struct stat a, b;
+  ASSERT_THAT(lstat((dir / "a").c_str(), &a), SyscallSucceeds());
+  ASSERT_THAT(lstat((dir / "b").c_str(), &b), SyscallSucceeds());
+  EXPECT_EQ(a.st_ino, b.st_ino);
+  EXPECT_EQ(a.st_nlink, 2u);
+  EXPECT_EQ(a.st_uid, 12u);
+  EXPECT_EQ(a.st_gid, 34u);
+  char text[16] = {};
+  EXPECT_THAT(readlink((dir / "a").c_str(), text, sizeof text), SyscallSucceedsWithValue(6));
+  ASSERT_THAT(unlink((dir / "b").c_str()), SyscallSucceeds());
+  ASSERT_THAT(lstat((dir / "a").c_str(), &a), SyscallSucceeds());
+  EXPECT_EQ(a.st_nlink, 1u);
+  EXPECT_EQ(a.st_uid, 12u);
+}
+
 TEST(Names, AnyBytesButSlashAndNul) {
   const TempDirectory dir;
   std::set<std::string> made;
