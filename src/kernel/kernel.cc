@@ -64,7 +64,10 @@ Kernel::Kernel(KernelOptions options, std::unique_ptr<vfs::Vfs> vfs, std::vector
   vfs_->fifos().SetWake([this](uint64_t key) { Wake(key); });
   vfs_->SetRunningCheck([this](const vfs::Inode& inode) {
     for (const Ref<Process>& process : tasks_->List()) {
-      if (!process->program || process->program->path.inode() != &inode) continue;
+      // What is about to run counts from the start of the exec, as on Linux.
+      const auto is_it = [&](const auto& program) { return program && program->path.inode() == &inode; };
+      const bool starts = process->pending_exec && is_it(process->pending_exec->program);
+      if (!starts && !is_it(process->program)) continue;
       // A zombie runs nothing; its pidfd is readable.
       pollfd ended{.fd = process->pidfd(), .events = POLLIN, .revents = 0};
       if (process->pidfd() >= 0 && poll(&ended, 1, 0) == 0) return true;
