@@ -101,7 +101,7 @@ class Files:
 
     def cached_names(self):
         """Megabytes that the kernel process grows by when LARGE names of a tree are looked up and kept."""
-        script = f'echo ready; read x; find "{self.place}" -size +1000k; echo done; read x'
+        script = f'echo ready; read x; find "{self.place}" -size +1000k >/dev/null; echo done; read x'
         process = subprocess.Popen([*self.user, self.usl, "run", "--", "bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    text=True, cwd="/")
         try:
