@@ -59,18 +59,30 @@ TEST_F(Fifo, TheReaderMayComeFirst) {
 }
 
 TEST_F(Fifo, ManyTimesOver) {
+  // The writer waits until the reader has closed: what is written to a reader that is about to close is lost with it.
+  int turns[2];
+  ASSERT_THAT(pipe(turns), SyscallSucceeds());
+  const Fd next(turns[0]), closed(turns[1]);
   const pid_t child = Start([&] {
     for (int i = 0; i < 200; ++i) {
-      const Fd writer(open(path(), O_WRONLY));
-      if (write(writer.get(), &i, sizeof i) != sizeof i) return false;
+      {
+        const Fd writer(open(path(), O_WRONLY));
+        if (write(writer.get(), &i, sizeof i) != sizeof i) return false;
+      }
+      char byte;
+      if (read(next.get(), &byte, 1) != 1) return false;
     }
     return true;
   });
-  // A writer may come before the reader has closed: then both numbers are in one sitting.
-  int expected = 0;
-  while (expected < 200) {
-    const Fd reader(open(path(), O_RDONLY));
-    for (int got; read(reader.get(), &got, sizeof got) == sizeof got; ++expected) EXPECT_EQ(got, expected);
+  for (int expected = 0; expected < 200; ++expected) {
+    {
+      const Fd reader(open(path(), O_RDONLY));
+      int got = -1;
+      ASSERT_THAT(read(reader.get(), &got, sizeof got), SyscallSucceedsWithValue(static_cast<int>(sizeof got)));
+      EXPECT_EQ(got, expected);
+      EXPECT_THAT(read(reader.get(), &got, sizeof got), SyscallSucceedsWithValue(0));
+    }
+    ASSERT_THAT(write(closed.get(), "", 1), SyscallSucceedsWithValue(1));
   }
   EXPECT_TRUE(EndedWell(child));
 }
