@@ -28,14 +28,17 @@ UID = 1000
 DEVICES = ["/dev/null", "/dev/urandom"]
 SAME_OUTPUT = 0.02  # by how much a row's count may differ from native's: /tmp and /proc are not the same everywhere
 
+# Has a target of its own and is not in the mean of the others. Each time into a new directory that nothing was removed
+# from: where much has just been removed, ext4 looks long for inode numbers that it may use again.
+UNTAR_LARGE = "tar x, 20,000 files, to disk"
 MACRO = {
     "python start": "python3 -c pass",
     "10 gcc -c": "cd /tmp/work && for i in 0 1 2 3 4 5 6 7 8 9; do gcc -O1 -c hello.c -o h$i.o; done",
     "git add + status, 2000 files": "cd /tmp/work && rm -rf repo && cp -r files repo && cd repo && git init -q . && git add . && git status --porcelain | wc -l",
     "tar x, 2000 files": "cd /tmp/work && rm -rf out && mkdir out && tar xf files.tar -C out",
-    "tar x, 20,000 files, to disk": (
-        "rm -rf /var/tmp/usl-bench-untar && mkdir /var/tmp/usl-bench-untar && sync -f /var/tmp",
-        "tar xf /tmp/work/many.tar -C /var/tmp/usl-bench-untar"),
+    UNTAR_LARGE: (
+        "ln -sfn $(mktemp -d /var/tmp/usl-bench-untar.XXXXXX) /var/tmp/usl-bench-untar && sync -f /var/tmp",
+        "tar xf /tmp/work/many.tar -C /var/tmp/usl-bench-untar/"),
     "find /usr": "find /usr | wc -l",
     "ls -lR /usr": "ls -lR /usr 2>/dev/null | wc -l",
     "200 x /bin/true from bash": "for ((i=0;i<200;i++)); do /bin/true; done",
@@ -253,7 +256,8 @@ def table(rows, systems, unit, scale):
 
 
 def geometric_mean(rows, name, against):
-    ratios = [statistics.median(f[name]) / statistics.median(f[against]) for f in rows.values() if name in f and against in f]
+    ratios = [statistics.median(f[name]) / statistics.median(f[against]) for row, f in rows.items()
+              if row != UNTAR_LARGE and name in f and against in f]
     return math.exp(statistics.fmean(map(math.log, ratios))) if ratios else float("nan")
 
 
@@ -274,7 +278,7 @@ def verdicts(free, pinned, whole, start, memory, file_figures):
     if whole:
         checks += [("work, geometric mean to native", geometric_mean(whole, "usl", "native"), "<=", 1.8),
                    ("work, geometric mean of proot to USL", geometric_mean(whole, "proot", "usl"), ">=", 3)]
-        checks.append(("tar x, 20,000 files, to disk, to native", ratio(whole, "tar x, 20,000 files, to disk", "usl", "native"), "<=", 1.8))
+        checks.append((f"{UNTAR_LARGE}, to native", ratio(whole, UNTAR_LARGE, "usl", "native"), "<=", 1.8))
     checks.append(("create-write-close-unlink on disk, to native", ratio(free, "create-write-close-unlink-disk", "usl", "native"), "<=", 2.5))
     if file_figures:
         fio, names, _, large = file_figures
