@@ -1,7 +1,9 @@
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 
 #include "base/format.h"
@@ -17,23 +19,33 @@ struct ExportOptions {
   bool quiet = false;
 };
 
-// Under another name until it is complete, so that a failure leaves an older archive as it is.
+// Under another name until it is complete, so that a failure leaves an older archive as it is. A device or FIFO is
+// written to as it is.
 class OutputFile {
  public:
-  explicit OutputFile(std::string path) : path_(std::move(path)), part_(path_ + format(".usl-{}", getpid())) {}
+  explicit OutputFile(std::string path) : path_(std::move(path)) {
+    char* target = realpath(path_.c_str(), nullptr);
+    if (target) path_ = target;  // of a symlink the file is replaced
+    free(target);
+    struct stat status;
+    is_replaced_ = stat(path_.c_str(), &status) < 0 || S_ISREG(status.st_mode);
+    part_ = path_ + format(".usl-{}", getpid());
+  }
   ~OutputFile() {
-    if (fd_) unlink(part_.c_str());
+    if (fd_ && is_replaced_) unlink(part_.c_str());
   }
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
 
   // 0, or the errno.
   int Open() {
-    fd_.Reset(open(part_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    fd_.Reset(is_replaced_ ? open(part_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)
+                           : open(path_.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY));
     return fd_ ? 0 : errno;
   }
   int fd() const { return fd_.get(); }
   int Commit() {
+    if (!is_replaced_) return 0;
     if (fsync(fd_.get()) < 0 || rename(part_.c_str(), path_.c_str()) < 0) return errno;
     fd_.Reset();
     return 0;
@@ -41,6 +53,7 @@ class OutputFile {
 
  private:
   std::string path_, part_;
+  bool is_replaced_ = false;
   UniqueFd fd_;
 };
 

@@ -52,7 +52,7 @@ void PrintJson(const manager::Registry& registry, const manager::RegistryData& d
                     {"user", each->default_user},
                     {"snapshots", snapshots}});
   }
-  puts(list.dump(2).c_str());
+  puts(list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
 }
 
 int List(const ListOptions& options) {

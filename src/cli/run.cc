@@ -41,7 +41,8 @@ int RunDetached(const manager::RunOptions& options) {
   if (data->Find(options.name) || manager::AskState(options.name)) {
     return Refuse(format("the name \"{}\" is taken; give another by --name", options.name));
   }
-  manager::InstanceSpec spec{.key = options.name, .distribution = {}, .options = options, .idle_milliseconds = 0};
+  manager::InstanceSpec spec{
+      .key = options.name, .distribution = {}, .options = options, .must_start = true, .idle_milliseconds = 0};
   return manager::RunSession(
       spec.key, &spec,
       {.user = options.user,
@@ -61,7 +62,8 @@ Command AddRun(CLI::App& parser) {
   app->add_flag("--detach", *detach,
                 "Do not wait for the command: run it in an instance that `usl exec` and `usl stop` find by --name, and "
                 "that ends with it; what it prints goes to `usl logs`")
-      ->needs("--name");
+      ->needs("--name")
+      ->excludes("--tty");
   return {app,
           [arguments, detach](const std::vector<std::string>& rest) {
             if (!*detach && IsPlainSession(*arguments)) return RunSession(*arguments, rest);

@@ -36,7 +36,9 @@ int RunImage(RunArguments arguments, const std::function<int(const manager::RunO
   const auto hold =
       manager::UseImage(manager::Registry::OfUser(), arguments.image, entrypoint, fetch, &arguments.options, &why);
   display.Finish();
-  return hold ? run(arguments.options) : Fail(why);
+  if (!hold) return Fail(why);
+  arguments.options.held.push_back(hold->fd());
+  return run(arguments.options);
 }
 
 // The switches become settings, which win.
@@ -66,6 +68,12 @@ std::string CheckInterop(RunArguments& arguments) {
 std::string CheckRunArguments(RunArguments& arguments) {
   manager::RunOptions& options = arguments.options;
   options.network = arguments.network == "host";
+  // Both now: whoever uses them has left this directory.
+  std::error_code error;
+  options.current_directory = std::filesystem::current_path(error).string();
+  if (options.here && error) return "--here: cannot tell the current directory: " + error.message();
+  if (options.current_directory.empty()) options.current_directory = "/";
+  if (!options.rootfs.empty()) options.rootfs = std::filesystem::absolute(options.rootfs, error).string();
   if (!manager::IsValidName(options.name)) {
     return "\"" + options.name + "\" is no name for an instance: use letters, digits, '.', '_' and '-'";
   }
@@ -219,6 +227,7 @@ int RunChecked(RunArguments arguments, const std::vector<std::string>& command,
     auto taken = UseDistribution(arguments, &why);
     if (!taken) return Fail(why);
     lock.emplace(std::move(*taken));
+    arguments.options.held.push_back(lock->fd());
   }
   arguments.options.command = command;
   return arguments.image.empty() ? run(arguments.options) : RunImage(std::move(arguments), run);

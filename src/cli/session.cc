@@ -86,8 +86,10 @@ Command AddExec(CLI::App& parser) {
   app->add_option("-e,--env", session->environment, "Set a variable, or pass the host's; may be repeated")
       ->type_name("NAME[=VALUE]")
       ->allow_extra_args(false);
-  app->add_flag("-t,--tty", session->terminal, "Give it a terminal even where standard input or output is none");
-  app->add_flag("--detach", session->detached, "Do not wait for it; what it prints goes to the instance's log");
+  CLI::Option* terminal =
+      app->add_flag("-t,--tty", session->terminal, "Give it a terminal even where standard input or output is none");
+  app->add_flag("--detach", session->detached, "Do not wait for it; what it prints goes to the instance's log")
+      ->excludes(terminal);
   app->footer("Behind the options stand NAME, the command and its arguments. No shell is between.");
   return {app,
           [session](const std::vector<std::string>& rest) {

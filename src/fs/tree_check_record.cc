@@ -201,8 +201,13 @@ Result<void> TreeChecker::SaveRecord(const File& file, const AttributeRecord& re
 
 std::optional<AttributeRecord> TreeChecker::CheckRecord(const File& file, bool* understood) {
   auto stored = LoadRecord(file);
+  if (!stored && stored.error().code() == EACCES && (file.mode() & 0400) == 0) {
+    // The host asks an ordinary user for permission to read. The mode is told by itself; to mend it, the record has to
+    // be known first.
+    if (!repair_) return std::nullopt;
+    if (ChangeHostMode(file.place, file.mode() | 0600)) stored = LoadRecord(file);
+  }
   if (!stored) {
-    // The host asks for permission to read; the mode is told and mended by itself.
     *understood = false;
     Add(Severity::kError, "io", PathOf(file), format("its record cannot be read (errno {})", stored.error().code()));
     return std::nullopt;

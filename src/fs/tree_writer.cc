@@ -44,6 +44,8 @@ Result<void> WriteAll(int fd, std::string_view text) {
   return {};
 }
 
+constexpr uint64_t kMaxDirectoryNames = 256 << 20;  // bytes of paths whose times are kept to the end
+
 }  // namespace
 
 Result<TreeWriter> TreeWriter::Open(const std::string& directory) {
@@ -100,7 +102,11 @@ Result<void> TreeWriter::Enter(const std::string& name, Missing missing) {
   const HostPlace place{top(), name.c_str()};
   constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
   auto fd = OpenHost(place, kFlags);
-  if (!fd && fd.error().code() == ENOENT && missing == Missing::kMake) {
+  bool is_missing = !fd && fd.error().code() == ENOENT;
+  if (!fd && fd.error().code() == ENOTDIR && missing == Missing::kMake) {
+    is_missing = USL_TRY(IsWhiteout(name, USL_TRY(Stat(place))));
+  }
+  if (is_missing && missing == Missing::kMake) {
     USL_TRY_VOID(MakeDirectory(name, {.mode = S_IFDIR | 0755}));
     fd = OpenHost(place, kFlags);
   }
@@ -211,12 +217,19 @@ Result<void> TreeWriter::Annotate() {
   return {};
 }
 
+Result<bool> TreeWriter::IsWhiteout(const std::string& name, const struct statx& status) {
+  if (!S_ISREG(status.stx_mode)) return false;
+  const auto record = USL_TRY(store_->Load({top(), name.c_str()}, KeyOf(status)));
+  return record && record->type == S_IFCHR && record->rdev == 0;
+}
+
 Result<void> TreeWriter::MakeDirectory(const std::string& name, const NewFile& file) {
   const uint32_t host_mode = HostModeFor(file.mode);
-  bool is_new = ::mkdirat(top(), name.c_str(), host_mode) == 0;
+  bool is_new = ::mkdirat(top(), name.c_str(), host_mode) == 0, replaces_whiteout = false;
   if (!is_new && errno == EEXIST) {
     const struct statx status = USL_TRY(Stat({top(), name.c_str()}));
     if (!S_ISDIR(status.stx_mode)) {
+      replaces_whiteout = USL_TRY(IsWhiteout(name, status));
       USL_TRY_VOID(Clear(name));
       is_new = ::mkdirat(top(), name.c_str(), host_mode) == 0;
       if (!is_new) return FailErrno();
@@ -235,6 +248,8 @@ Result<void> TreeWriter::MakeDirectory(const std::string& name, const NewFile& f
     if (loaded) record.flags = loaded->flags;
     if (::fchmod(fd.get(), host_mode) < 0) return FailErrno();
   }
+  // What was hidden below the name stays hidden.
+  if (replaces_whiteout) record.flags |= AttributeRecord::kOpaque;
   // A set-group-id bit comes with the parent's on some file systems.
   if (is_new && (status.st_mode & 07777) != host_mode && ::fchmod(fd.get(), host_mode) < 0) return FailErrno();
   return SaveRecord(fd.get(), std::move(record), file, host_mode, is_new);
@@ -300,6 +315,13 @@ Result<void> TreeWriter::MakeSymlink(const std::string& name, const NewFile& fil
   return {};
 }
 
+// Kept to the end, as what is made in a directory changes its times.
+Result<void> TreeWriter::NoteTimes(std::string path, const NewFile& file) {
+  const auto [at, is_new] = directory_times_.insert_or_assign(std::move(path), TimesOf(file));
+  if (is_new) directory_names_size_ += at->first.size();
+  return directory_names_size_ > kMaxDirectoryNames ? Fail(E2BIG) : Result<void>{};
+}
+
 Result<void> TreeWriter::Add(const NewFile& file, const std::function<Result<void>(int fd)>& fill) {
   if (file.uid == static_cast<uid_t>(-1) || file.gid == static_cast<gid_t>(-1)) return Fail(EINVAL);
   if (S_ISDIR(file.mode) && USL_TRY(Split(file.path)).empty()) {
@@ -316,10 +338,7 @@ Result<void> TreeWriter::Add(const NewFile& file, const std::function<Result<voi
   }
   const std::string name = USL_TRY(DescendToParent(file.path, Missing::kMake));
   switch (file.mode & S_IFMT) {
-    case S_IFDIR:
-      USL_TRY_VOID(MakeDirectory(name, file));
-      directory_times_[PathOfTop() + name] = TimesOf(file);
-      return {};
+    case S_IFDIR: USL_TRY_VOID(MakeDirectory(name, file)); return NoteTimes(PathOfTop() + name, file);
     case S_IFREG: return MakeRegular(name, file, fill);
     case S_IFLNK: return MakeSymlink(name, file);
     case S_IFCHR:

@@ -92,7 +92,11 @@ class TreeWriter {
 
   std::unique_ptr<AttributeStore> store_;
   std::vector<Level> levels_;  // the root first
+  // The host file at `name` in the directory at hand stands for a whiteout.
+  Result<bool> IsWhiteout(const std::string& name, const struct statx& status);
+  Result<void> NoteTimes(std::string path, const NewFile& file);
   std::map<std::string, Times> directory_times_;
+  uint64_t directory_names_size_ = 0;  // bytes of all paths that were in it
 };
 
 }  // namespace usl::fs

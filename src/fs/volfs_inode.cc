@@ -291,12 +291,15 @@ Result<UniqueFd> VolInode::OpenFlags(int flags) {
     may_be_written_ = true;
     announcement.emplace(*this);
     USL_TRY_VOID(CopyUp(!(flags & O_TRUNC)));
-    volfs_.MayGrow(*this);
+    // A file without a name goes with its descriptors: nobody would tell that it is gone.
+    if (!pinned_) volfs_.MayGrow(*this);
   }
   Resolved at = USL_TRY(Resolve());
   // O_NONBLOCK: a lease of another process must not stall the kernel.
   UniqueFd fd = USL_TRY(OpenNormalising(at.place, (flags & kHostFlags) | O_NONBLOCK));
   USL_TRY_VOID(CheckOpened(fd.get()));
+  // Again: a copy-up lets others in, an exec among them that found nobody writing.
+  if (writes) may_be_written_ = true;
   if (directory_ && IsMergeable()) volfs_.LearnCursorBits(key_.device, fd.get());
   if (!(flags & O_NONBLOCK)) USL_TRY_VOID(MakeBlocking(fd.get(), flags));
   return fd;

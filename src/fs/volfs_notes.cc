@@ -79,9 +79,11 @@ std::string VolInode::PathInUpper(std::string_view name) const {
 Result<std::string> VolFs::MakeNote(char kind, const std::string& text) {
   if (text.size() > kMaxNote) return Fail(EFBIG);
   Ref<OpenDirectory> work = USL_TRY(Work());
-  std::string name = kind + TemporaryName();
-  if (::symlinkat(text.c_str(), work->fd(), name.c_str()) < 0) return FailErrno();
-  return name;
+  for (;;) {
+    std::string name = kind + TemporaryName();
+    if (::symlinkat(text.c_str(), work->fd(), name.c_str()) == 0) return name;
+    if (errno != EEXIST) return FailErrno();  // one of an earlier kernel that could not be carried out yet
+  }
 }
 
 void VolFs::DropNote(const std::string& name) {
@@ -123,12 +125,15 @@ Result<void> VolFs::MoveThenWhiteOut(const HostPlace& from, const HostPlace& to,
   if (!note && note.error().code() != EFBIG) done = Fail(note.error());
   if (done) done = Step();
   if (done) done = RenameHost(from, to, 0);
+  const bool has_moved = done.has_value();
   if (done) done = Step();
   if (done) done = RenameHost(whiteout, from, 0);
   if (done) done = Step();
   if (crashed_) return done;
   if (!done) ::unlinkat(whiteout.fd, whiteout.name, 0);
-  if (note) DropNote(*note);
+  // What failed half way did not happen; where that is not to be had either, the next start completes it.
+  const bool is_settled = done || !has_moved || RenameHost(to, from, RENAME_NOREPLACE);
+  if (note && is_settled) DropNote(*note);
   return done;
 }
 
@@ -159,9 +164,11 @@ Result<void> VolFs::EmptyWork() {
     // Nothing that is wrong with a note itself helps anybody.
     if (auto note = ReadHostLink({work->fd(), name.c_str()})) {
       auto done = name[0] == kDirectoryNote ? CompleteDirectory(*note) : CompleteWhiteout(*note);
-      if (!done && (done.error().code() == ENOSPC || done.error().code() == EDQUOT)) {
+      if (!done && done.error().code() != ENOENT) {
         Log(LogLevel::kWarning, "a change of \"{}\" that a killed kernel began cannot be completed (errno {})", *note,
             done.error().code());
+        // There may be room the next time.
+        if (done.error().code() == ENOSPC || done.error().code() == EDQUOT) continue;
       }
     }
     RemoveLeftover(work->fd(), name.c_str(), 2);

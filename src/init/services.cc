@@ -101,6 +101,10 @@ void Services::StartService(size_t index, int64_t now) {
   state.restart_at = kNever;
   state.started = now;
   state.pid = Run(service.name, {"/bin/sh", "-c", service.command}, service.user.empty() ? "0" : service.user);
+  if (state.pid != 0 || service.restart == protocol::Restart::kNever) return;
+  // It could not be forked: later, like one that ended badly.
+  state.delay = state.delay == 0 ? kFirstDelay : std::min(state.delay * 2, kLastDelay);
+  state.restart_at = now + state.delay;
 }
 
 bool Services::OnExit(pid_t pid, int status, int64_t now) {

@@ -1,5 +1,7 @@
 #include "kernel/instance_limits.h"
 
+#include <dirent.h>
+#include <linux/kcmp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -11,6 +13,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 
 #include "base/format.h"
 #include "base/log.h"
@@ -45,14 +48,34 @@ std::string ReadText(const std::string& path) {
   return size ? std::string(text, strnlen(text, sizeof text)) : "";
 }
 
+// A file of /proc that tells of a process's memory: of its first thread that still has it, for the others', the
+// leader's among them, say nothing once they have ended. `mark` stands in one that tells.
+std::string ReadOfMemory(pid_t pid, const char* name, const char* mark) {
+  std::string text = ReadText(format("/proc/{}/{}", pid, name));
+  if (text.find(mark) != text.npos) return text;
+  const std::unique_ptr<DIR, int (*)(DIR*)> threads(opendir(format("/proc/{}/task", pid).c_str()), closedir);
+  while (const dirent* entry = threads ? readdir(threads.get()) : nullptr) {
+    if (entry->d_name[0] == '.') continue;
+    text = ReadText(format("/proc/{}/task/{}/{}", pid, entry->d_name, name));
+    if (text.find(mark) != text.npos) return text;
+  }
+  return "";
+}
+
 // What the process holds for itself and of shared memory; pages that a fork shares are counted in each. In bytes.
 uint64_t RoughMemory(pid_t pid) {
-  return SumOfLines(ReadText(format("/proc/{}/status", pid)), {"RssAnon", "RssShmem", "VmSwap"});
+  return SumOfLines(ReadOfMemory(pid, "status", "VmRSS:"), {"RssAnon", "RssShmem", "VmSwap"});
 }
 
 // The same with shared pages divided among those that share them: dear, as the host walks the page tables.
 uint64_t ExactMemory(pid_t pid) {
-  return SumOfLines(ReadText(format("/proc/{}/smaps_rollup", pid)), {"Pss_Anon", "Pss_Shmem", "SwapPss"});
+  return SumOfLines(ReadOfMemory(pid, "smaps_rollup", "Rss:"), {"Pss_Anon", "Pss_Shmem", "SwapPss"});
+}
+
+// Is its memory its parent's, as that of a child of vfork(2)?
+bool SharesParentsMemory(pid_t pid) {
+  const auto parent = platform::ReadStatusField(format("/proc/{}/status", pid).c_str(), "PPid:", 10);
+  return parent && *parent > 0 && syscall(SYS_kcmp, pid, static_cast<pid_t>(*parent), KCMP_VM, 0, 0) == 0;
 }
 
 }  // namespace
@@ -129,7 +152,7 @@ void InstanceLimits::CheckMemory() {
     uint64_t total = 0, most = 0;
     pid_t largest = 0;
     for (const pid_t pid : pids) {
-      const uint64_t size = ExactMemory(pid);
+      const uint64_t size = SharesParentsMemory(pid) ? 0 : ExactMemory(pid);
       total += size;
       if (pid == init || size <= most) continue;
       most = size;

@@ -20,6 +20,7 @@ constexpr size_t kMaxMembers = 100000;
 constexpr uint64_t kSmall = 4 << 20;           // larger members are never kept in memory
 constexpr uint64_t kKeptInMemory = 128 << 20;  // all of them together
 constexpr int kMaxLinks = 40;
+constexpr size_t kMaxName = 4096;  // longer ones name nothing that an image has
 
 struct FreeArchive {
   void operator()(archive* one) const { archive_read_free(one); }
@@ -119,7 +120,7 @@ Result<void> ArchiveMembers::List(std::string* why) {
   uint64_t kept = 0;
   const auto visit = [&](archive* reader, archive_entry* entry) -> Result<bool> {
     const std::string name = NameOf(entry);
-    if (name.empty()) return true;
+    if (name.empty() || name.size() > kMaxName) return true;
     Member member;
     if (const char* hard = archive_entry_hardlink(entry)) {
       member.link = Normal("", hard);
@@ -133,6 +134,7 @@ Result<void> ArchiveMembers::List(std::string* why) {
       return true;
     }
     if (archive_entry_filetype(entry) != AE_IFREG && member.link.empty()) return true;
+    if (member.link.size() > kMaxName) return true;
     if (members_.size() >= kMaxMembers) {
       *why = format("\"{}\" has more than {} members", file_, kMaxMembers);
       return Fail(E2BIG);

@@ -231,9 +231,10 @@ class Extractor {
   Result<void> ReadEntry(archive_entry* entry) {
     const char* path = archive_entry_pathname(entry);
     path_ = path ? path : "";
+    const size_t slash = path_.find_last_not_of('/') == path_.npos ? 0 : path_.rfind('/') + 1;
+    const std::string name = path_.substr(slash), parent = path_.substr(0, slash);
+    result_.has_whiteouts = result_.has_whiteouts || name.starts_with(".wh.");
     if (options_.whiteouts) {
-      const size_t slash = path_.find_last_not_of('/') == path_.npos ? 0 : path_.rfind('/') + 1;
-      const std::string name = path_.substr(slash), parent = path_.substr(0, slash);
       if (name == ".wh..wh..opq") return Check(writer_->MakeOpaque(parent));
       // Other names of this kind are aufs's own.
       if (name.starts_with(".wh..wh.")) return {};

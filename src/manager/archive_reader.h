@@ -26,8 +26,9 @@ struct ExtractOptions {
 struct ExtractedArchive {
   std::string sha256;  // of the uncompressed archive
   uint64_t files = 0;
-  uint64_t size = 0;     // bytes, uncompressed
-  uint64_t skipped = 0;  // sockets and other things that tar does not define
+  uint64_t size = 0;           // bytes, uncompressed
+  uint64_t skipped = 0;        // sockets and other things that tar does not define
+  bool has_whiteouts = false;  // a name begins with ".wh.": what was unpacked depends on ExtractOptions::whiteouts
 };
 
 // Reads a tar archive (ustar, pax, GNU; plain or by gzip, bzip2, xz, zstd), from where `fd` stands to its end, into the

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "base/format.h"
+#include "base/log.h"
 #include "manager/change_tree.h"
 #include "manager/host_paths.h"
 #include "manager/instance_client.h"
@@ -101,7 +102,8 @@ Result<void> Recover(const Registry& registry, const Distribution& now) {
     }
   } else {
     if (mkdir(upper.c_str(), 0755) < 0 && errno != EEXIST) return FailErrno();
-    const bool is_layer = intent->target.starts_with(registry.directory() + "/layers/");
+    // By its name, however the data directory was called then.
+    const bool is_layer = IsLayerId(intent->target.substr(intent->target.rfind('/') + 1));
     if (!is_layer && Exists(intent->target)) gone = MoveAway(registry, intent->target);
   }
   if (unlink(path.c_str()) < 0) return FailErrno();
@@ -201,7 +203,8 @@ Result<void> ReplaceUpper(const Registry& registry, const DistributionLock& lock
   }
   std::string gone;
   if (target.empty()) gone = MoveAway(registry, place);
-  if (unlink(path.c_str()) < 0) return Tell(why, errno, format("cannot remove \"{}\"", path));
+  // It has happened; what is left is put right by the next one that takes the lock.
+  if (unlink(path.c_str()) < 0) Log(LogLevel::kWarning, "cannot remove \"{}\": {}", path, ErrorText(errno));
   if (!gone.empty()) RemoveTreeAt(gone);
   return {};
 }

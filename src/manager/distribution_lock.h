@@ -19,6 +19,7 @@ class DistributionLock {
   static Result<DistributionLock> Take(const Registry& registry, const std::string& name, std::string* why);
 
   const Distribution& distribution() const { return distribution_; }
+  int fd() const { return fd_.get(); }
   // For whoever keeps the lock beyond this object.
   UniqueFd TakeFd() { return std::move(fd_); }
 

@@ -157,20 +157,28 @@ Result<void> Distributions::Import(int fd, const ExtractOptions& options, NewDis
   return result;
 }
 
+namespace {
+
+// Carries out what a killed kernel had begun, too.
+Result<Ref<fs::VolFs>> OpenTree(const Registry& registry, const Distribution& distribution, std::string* why) {
+  RunOptions places;
+  UseDistribution(registry, distribution, places);
+  fs::VolFsOptions volfs{.upper = fs::LayerOptions{.path = places.rootfs}};
+  for (const std::string& layer : places.layers) volfs.lowers.push_back({.path = layer});
+  auto tree = fs::VolFs::Open(std::move(volfs));
+  if (tree) return tree;
+  return Tell(why, tree.error().code(),
+              format("cannot read the files of \"{}\" in \"{}\": {}", distribution.name, places.rootfs,
+                     ErrorText(tree.error().code())));
+}
+
+}  // namespace
+
 Result<PackedArchive> Distributions::Export(const std::string& name, int fd, const PackOptions& options,
                                             std::string* why) const {
   const DistributionLock lock = USL_TRY(DistributionLock::Take(registry_, name, why));
-  RunOptions places;
-  UseDistribution(registry_, lock.distribution(), places);
-  fs::VolFsOptions volfs{.upper = fs::LayerOptions{.path = places.rootfs}};
-  for (const std::string& layer : places.layers) volfs.lowers.push_back({.path = layer});
-  const auto tree = fs::VolFs::Open(std::move(volfs));
-  if (!tree) {
-    return Tell(
-        why, tree.error().code(),
-        format("cannot read the files of \"{}\" in \"{}\": {}", name, places.rootfs, ErrorText(tree.error().code())));
-  }
-  return PackTree(**tree, fd, options, why);
+  const auto tree = USL_TRY(OpenTree(registry_, lock.distribution(), why));
+  return PackTree(*tree, fd, options, why);
 }
 
 Result<void> Distributions::Remove(const std::string& name, std::string* why) const {
@@ -260,6 +268,7 @@ Result<void> Distributions::Freeze(const DistributionLock& lock,
                        "export and import it instead",
                        distribution.name, upper, registry_.directory()));
   }
+  USL_TRY_VOID(OpenTree(registry_, distribution, why));  // as a layer it will be read only
   const std::string id = LayerStore::RandomId();
   return ReplaceUpper(
       registry_, lock, registry_.LayerPath(id),

@@ -93,6 +93,13 @@ bool IsLoopback(const std::string& registry) {
   return host == "localhost" || host == "[::1]" || (is_address && host.starts_with("127."));
 }
 
+// What a registry sends, without what a terminal would obey.
+std::string Printable(std::string text) {
+  std::ranges::replace_if(
+      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }, '?');
+  return text;
+}
+
 // The error that a registry tells: {"errors": [{"code": ..., "message": ...}]}.
 std::string ToldError(const std::string& body) {
   const json value = json::parse(body, nullptr, false);
@@ -101,10 +108,7 @@ std::string ToldError(const std::string& body) {
   if (!errors.is_array() || errors.empty() || !errors[0].is_object()) return {};
   const auto message = errors[0].find("message");
   if (message == errors[0].end() || !message->is_string()) return {};
-  std::string text = message->get<std::string>().substr(0, 200);
-  std::ranges::replace_if(
-      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }, '?');
-  return ": " + text;
+  return ": " + Printable(message->get<std::string>().substr(0, 200));
 }
 
 }  // namespace
@@ -129,6 +133,7 @@ std::string EncodeQuery(const std::string& text) {
 DockerRegistry::DockerRegistry(Fetcher& fetcher, const ImageReference& reference, bool plain_http)
     : fetcher_(fetcher),
       reference_(reference),
+      plain_http_(plain_http),
       scheme_(plain_http || IsLoopback(reference.registry) ? "http" : "https"),
       may_be_either_(!plain_http && scheme_ == "http") {}
 
@@ -142,9 +147,13 @@ bool DockerRegistry::FetchToken(const AuthChallenge& challenge, std::string* why
     return found == challenge.parameters.end() ? std::string() : found->second;
   };
   const std::string realm = parameter("realm");
-  if (!realm.starts_with("https://") && !(realm.starts_with("http://") && scheme_ == "http")) {
+  constexpr std::string_view kPlain = "http://";
+  const size_t host_end = realm.find('/', kPlain.size());
+  const bool may_be_plain =
+      plain_http_ || IsLoopback(realm.substr(std::min(kPlain.size(), realm.size()), host_end - kPlain.size()));
+  if (!realm.starts_with("https://") && !(realm.starts_with(kPlain) && may_be_plain)) {
     *why = format("the registry {} sends its users to \"{}\" for authorisation, which is not encrypted",
-                  reference_.domain, realm);
+                  reference_.domain, Printable(realm));
     return false;
   }
   const auto credentials = FindCredentials(reference_.domain, reference_.repository, why);
@@ -163,7 +172,7 @@ bool DockerRegistry::FetchToken(const AuthChallenge& challenge, std::string* why
     *why =
         format("the registry {} gives no access to \"{}\"{} (HTTP status {} from {})", reference_.domain,
                reference_.repository, credentials ? " to the user \"" + credentials->user + "\"" : " without a login",
-               reply->status, realm);
+               reply->status, Printable(realm));
     return false;
   }
   const json token = json::parse(reply->body, nullptr, false);
@@ -176,7 +185,7 @@ bool DockerRegistry::FetchToken(const AuthChallenge& challenge, std::string* why
     authorization_ = "Bearer " + text;
     return true;
   }
-  *why = format("\"{}\" answers with no token", realm);
+  *why = format("\"{}\" answers with no token", Printable(realm));
   return false;
 }
 
@@ -220,6 +229,8 @@ Result<HttpReply> DockerRegistry::Get(const std::string& rest, std::string* why)
     }
     may_be_either_ = false;
     if (!reply || reply->status != 401 || is_authorised) return reply;
+    // Who was redirected to is not the one that says where its users' passwords go.
+    if (!reply->url.starts_with(scheme_ + "://" + reference_.registry + "/")) return reply;
     if (!Authorise(reply->headers["www-authenticate"], why)) return Fail(EACCES);
     is_authorised = true;
   }

@@ -48,6 +48,7 @@ class DockerRegistry {
 
   Fetcher& fetcher_;
   ImageReference reference_;
+  bool plain_http_;
   std::string scheme_;
   bool may_be_either_;         // on the loopback, before the first answer
   std::string challenge_;      // the last one

@@ -295,6 +295,10 @@ class Builder {
   bool MountInterop() {
     const bool programs = tree.config.interop() != InteropPolicy::kOff;
     const char* agent = tree.config.Flag("interop.sshAgent") ? getenv("SSH_AUTH_SOCK") : nullptr;
+    if (tree.config.Flag("interop.sshAgent") && (!agent || agent[0] != '/')) {
+      fprintf(stderr, "usl: there is no ssh-agent to pass on: SSH_AUTH_SOCK is not set to an absolute path\n");
+      agent = nullptr;
+    }
     LinkInteropProgram(programs);
     if (!programs && !agent) return true;
     if (getuid() == 0) {

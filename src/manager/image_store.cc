@@ -66,6 +66,8 @@ class ImageFetcher {
       ++step_.layer;
       USL_TRY_VOID(FetchLayer(layer, why));
     }
+    // Only now: if this is interrupted, the layers that have no name yet are swept away, and need not be fetched again.
+    for (const ImageLayer& layer : resolved.layers) source_->Forget(layer);
     Image image{.reference = reference_.Text(), .digest = resolved.digest, .config = resolved.config};
     // The topmost first. Of two that are the same the lower one shows nothing that the upper one does not.
     for (auto layer = resolved.layers.rbegin(); layer != resolved.layers.rend(); ++layer) {
@@ -100,7 +102,6 @@ class ImageFetcher {
     step_.name = "sha256:" + (layer.blob.empty() ? layer.diff_id : layer.blob).substr(0, kShortDigest);
     if (store_.Has(layer.diff_id)) {
       if (!Enter(FetchStep::Phase::kPresent)) return Cancel(why);
-      source_->Forget(layer);
       return {};
     }
     if (!Enter(FetchStep::Phase::kDownload)) return Cancel(why);
@@ -118,7 +119,6 @@ class ImageFetcher {
                                    return Tell();
                                  }};
     USL_TRY(store_.Import(hold_, fd->get(), extract, layer.diff_id, reference_.Text(), why));
-    source_->Forget(layer);
     return {};
   }
 

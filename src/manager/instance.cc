@@ -147,7 +147,7 @@ class Starter {
     inputs.counters = counters_;
     inputs.name = options_.name;
     inputs.rootfs = options_.rootfs;
-    inputs.paths = PathMap::Of(WithAutomaticVolumes(options_), "/");
+    inputs.paths = PathMap::Of(WithAutomaticVolumes(options_), options_.current_directory);
     inputs.kernel = kernel;
     inputs.control = std::move(common.control);
     inputs.status = std::move(common.status);
@@ -267,7 +267,7 @@ class Starter {
 };
 
 // The detached process: no terminal, no descriptors of the caller's but those named, standard error in the log.
-void DetachFrom(int log, std::initializer_list<int> kept) {
+void DetachFrom(int log, const std::vector<int>& kept) {
   setsid();
   for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU}) {
     std::signal(signal, SIG_IGN);
@@ -332,7 +332,9 @@ bool StartInstance(const InstanceSpec& spec, const InstancePlace& place) {
     ready_read.Reset();
     // Twice, so that the supervisor is no child of a client, which may end at any time or wait for its children.
     if (fork() != 0) _exit(0);
-    DetachFrom(log->fd(), {log->fd(), ready_write.get(), place.fd()});
+    std::vector<int> kept = spec.options.held;
+    kept.insert(kept.end(), {log->fd(), ready_write.get(), place.fd()});
+    DetachFrom(log->fd(), kept);
     {
       Starter starter(spec.options);
       starter.Serve(spec, place, *log, std::move(ready_write));

@@ -29,6 +29,7 @@ struct InstanceSpec {
   std::string distribution;
   // Its command, user and working directory mean nothing; its environment is what each session gets before its own.
   RunOptions options;
+  bool must_start = false;                   // it is an error if one of that key runs already
   std::optional<int32_t> idle_milliseconds;  // instead of the configuration's; negative: never ends by itself
 };
 

@@ -191,15 +191,23 @@ int WithInstance(const std::string& key, const InstanceSpec* spec,
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     auto place = InstancePlace::Open(key, spec != nullptr, &why);
     if (!place) return Refuse(why);
-    auto used = use(*place);
+    // A session that needs an instance of its own does not go into another one, whose options are others.
+    const auto try_running = [&]() -> Result<void> {
+      if (!spec || !spec->must_start) return use(*place);
+      const auto running = place->Connect();
+      return Fail(running ? Error(EEXIST) : running.error());
+    };
+    auto used = try_running();
     if (used) return 0;
+    if (used.error() == Error(EEXIST)) return Refuse(format("the name \"{}\" is taken; give another by --name", key));
     if (MeansAbsent(used.error()) && !spec) return Refuse(format("\"{}\" is not running", key));
     if (MeansAbsent(used.error())) {
       // One at a time from here on: somebody may be starting it, or it may just be ending.
       const auto start = place->LockStart();
       if (!start) return Refuse(format("cannot lock \"{}\": {}", key, ErrorText(start.error().code())));
-      used = use(*place);
+      used = try_running();
       if (used) return 0;
+      if (used.error() == Error(EEXIST)) return Refuse(format("the name \"{}\" is taken; give another by --name", key));
       if (MeansAbsent(used.error())) {
         if (const auto life = place->LockLife(); !life) {
           return Refuse(format("cannot lock \"{}\": {}", key, ErrorText(life.error().code())));
@@ -235,9 +243,16 @@ int RunSession(const std::string& key, const InstanceSpec* spec, const JoinOptio
 }
 
 int EnsureStarted(const InstanceSpec& spec) {
-  return WithInstance(spec.key, &spec, [](const InstancePlace& place) -> Result<void> {
+  const bool keep = spec.idle_milliseconds && *spec.idle_milliseconds < 0;
+  return WithInstance(spec.key, &spec, [keep](const InstancePlace& place) -> Result<void> {
     const UniqueFd socket = USL_TRY(place.Connect());
     LimitWaiting(socket.get());
+    if (keep) {
+      // Also one that was started with less.
+      USL_TRY_VOID(Send(socket.get(), {MessageType::kKeep, 0, 0, 0}));
+      const auto answer = USL_TRY(protocol::ReceiveControl(socket.get()));
+      return answer.message.type == MessageType::kAccepted ? Result<void>() : Fail(ESHUTDOWN);
+    }
     USL_TRY_VOID(Send(socket.get(), {MessageType::kAskState, 0, 0, 0}));
     const auto received = USL_TRY(protocol::ReceiveControl(socket.get()));
     const auto text = USL_TRY(protocol::ReadPayload(received));

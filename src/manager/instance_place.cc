@@ -126,10 +126,15 @@ Result<UniqueFd> InstancePlace::Listen() const {
 }
 
 Result<UniqueFd> InstancePlace::LockStart() const {
-  UniqueFd file(openat(directory_.get(), "start", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!file) return FailErrno();
-  USL_TRY_VOID(Lock(file.get(), LOCK_EX));
-  return file;
+  for (;;) {
+    UniqueFd file(openat(directory_.get(), "start", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!file) return FailErrno();
+    USL_TRY_VOID(Lock(file.get(), LOCK_EX));
+    // An instance that ended has removed the file meanwhile: the lock of another one may be somebody's.
+    struct stat status;
+    if (fstat(file.get(), &status) < 0) return FailErrno();
+    if (status.st_nlink > 0) return file;
+  }
 }
 
 Result<void> InstancePlace::LockLife() const {

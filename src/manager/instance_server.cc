@@ -238,6 +238,11 @@ class InstanceServer {
         }
         (void)protocol::SendControl(client.socket.get(), {MessageType::kAccepted, 0, 0, 0});
         return BeginStop(received->message.value);
+      case MessageType::kKeep:
+        if (!stopping_) idle_milliseconds_ = -1;
+        (void)protocol::SendControl(client.socket.get(),
+                                    {stopping_ ? MessageType::kStopping : MessageType::kAccepted, 0, 0, 0});
+        return;
       case MessageType::kAskState: return SendState(client);
       default: return Abandon(client);
     }
@@ -391,7 +396,7 @@ class InstanceServer {
   // Tells the clients that are left, and the log.
   void Conclude(size_t killed) {
     const bool halted = WIFEXITED(*kernel_status_) && WEXITSTATUS(*kernel_status_) == kHalted;
-    const bool wanted = stopping_ || halted || (WIFEXITED(*kernel_status_) && WEXITSTATUS(*kernel_status_) == 0);
+    const bool wanted = stopping_ || halted;
     const std::string why = ExplainKernelEnd(*kernel_status_, killed);
     if (!wanted && !told_) Tell(why);
     for (Client& client : clients_) {

@@ -97,9 +97,7 @@ class KernelProcess {
     const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
     dup2(null.get(), STDIN_FILENO);
     dup2(null.get(), STDOUT_FILENO);
-    char* directory = get_current_dir_name();
-    current_directory_ = directory ? directory : "/";
-    free(directory);
+    current_directory_ = options_.current_directory;
     // Nothing of the host's is kept busy, and no relative path of the kernel's own means anything of the user's.
     if (chdir(inputs_.runtime->EmptyPath().c_str()) < 0) GiveUp("cannot enter the run-time directory");
     user_umask_ = umask(0);

@@ -63,6 +63,12 @@ void RemoveEntry(const std::string& directory, const std::string& name) {
   const UniqueFd fd(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd || unlinkat(fd.get(), name.c_str(), 0) == 0 || errno == ENOENT) return;
   RemoveTree(fd.get(), name.c_str());
+  // Deeper than there are descriptors for.
+  struct stat status;
+  if (fstatat(fd.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0) return;
+  if (auto removed = fs::RemoveHostTree(fd.get(), name.c_str()); !removed) {
+    Log(LogLevel::kWarning, "cannot remove \"{}/{}\": {}", directory, name, ErrorText(removed.error().code()));
+  }
 }
 
 }  // namespace
@@ -128,6 +134,8 @@ Result<NewLayer> LayerStore::Import(const StoreHold& hold, int fd, const Extract
     return Fail(extracted.error());
   }
   NewLayer layer{extracted->sha256, extracted->sha256, extracted->files, false};
+  // The name is for what an image's layer is; one that was unpacked in another way is another layer.
+  if (extracted->has_whiteouts && !options.whiteouts) layer.id = RandomId();
   const std::string path = registry_.LayerPath(layer.id);
   if (Has(layer.id)) {
     Remove(hold, tree);

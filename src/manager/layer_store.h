@@ -18,6 +18,7 @@ class StoreHold {
  public:
   // Waits for a sweep that runs. Makes the data directory. On failure `why` has a line for people.
   static Result<StoreHold> Take(const Registry& registry, std::string* why);
+  int fd() const { return fd_.get(); }
 
  private:
   explicit StoreHold(UniqueFd fd) : fd_(std::move(fd)) {}

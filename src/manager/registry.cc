@@ -11,6 +11,7 @@
 #include <array>
 
 #include "base/format.h"
+#include "base/log.h"
 #include "base/unique_fd.h"
 #include "manager/host_paths.h"
 #include "manager/registry_json.h"
@@ -96,6 +97,10 @@ Result<RegistryData> Load(const std::string& directory, std::string* why) {
 Result<void> Store(const std::string& directory, const RegistryData& data, std::string* why) {
   const std::string path = directory + "/registry.json", next = path + ".new";
   const std::string text = USL_TRY(PrintRegistry(data, why));
+  // What could not be read again is not written.
+  if (text.size() > static_cast<size_t>(kMaxRegistrySize)) {
+    return Tell(why, EFBIG, format("cannot write \"{}\"", path));
+  }
   const auto fail = [&](Error error) { return Tell(why, error.code(), format("cannot write \"{}\"", next)); };
   UniqueFd parent(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!parent) return fail(Error::FromErrno());
@@ -107,9 +112,10 @@ Result<void> Store(const std::string& directory, const RegistryData& data, std::
     unlink(next.c_str());
     return fail(written.error());
   }
-  if (rename(next.c_str(), path.c_str()) < 0 || fsync(parent.get()) < 0) {
-    return Tell(why, errno, format("cannot replace \"{}\"", path));
-  }
+  if (rename(next.c_str(), path.c_str()) < 0) return Tell(why, errno, format("cannot replace \"{}\"", path));
+  // From here on it has happened, whatever a crash of the machine may make of it: who is told that it failed would
+  // remove the trees that it names.
+  if (fsync(parent.get()) < 0) Log(LogLevel::kWarning, "cannot sync \"{}\": {}", directory, ErrorText(errno));
   return {};
 }
 
@@ -203,7 +209,10 @@ Result<void> Registry::Change(const std::function<std::string(RegistryData&)>& c
   if (const std::string refusal = change(data); !refusal.empty()) return Tell(why, 0, refusal);
   if (data.id.empty()) data.id = MakeUuid();
   USL_TRY_VOID(Store(directory_, data, why));
-  return NoteFirst(directory_, data.id, why);
+  // Tried again by each change.
+  std::string trouble;
+  if (!NoteFirst(directory_, data.id, &trouble)) Log(LogLevel::kWarning, "{}", trouble);
+  return {};
 }
 
 bool Registry::IsFirst(const RegistryData& data) const {

@@ -50,6 +50,10 @@ struct RunOptions {
   std::optional<uint64_t> max_tasks, max_memory;   // bytes
   std::optional<unsigned> cpus;
   bool here = false;  // bind the current directory at the same path and start there
+  // The host's, as the user's command has it: an instance that is detached leaves it. Absolute.
+  std::string current_directory;
+  // Descriptors that stay open as long as the instance runs: the locks of what it uses.
+  std::vector<int> held;
   // The guest's /etc/wsl.conf and /etc/usl.conf count (never in the view of the host, which has the host's).
   bool guest_config = true;
   // What the host says of this distribution: config.toml and `usl set`. Empty for a tree that is none.

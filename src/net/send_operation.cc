@@ -68,6 +68,12 @@ Result<std::unique_ptr<SendOperation>> SendOperation::Prepare(const SyscallConte
 
 Result<void> SendOperation::PrepareInet(const SyscallContext& context, int fd, const SocketFacts& facts,
                                         SocketAddress name, std::string_view control) {
+  // udpv6_sendmsg(): no address. Not left to the host: an address of this family is one of AF_INET's for a socket that
+  // another thread makes one of that meanwhile (IPV6_ADDRFORM), and it was not checked as that.
+  if (facts.domain == AF_INET6 && name.length > 0 && name.family() == AF_UNSPEC) {
+    if (TransportOf(fd, facts.type) == Transport::kIcmp) return Fail(EAFNOSUPPORT);
+    name = SocketAddress{};
+  }
   if (name.length > 0) USL_TRY_VOID(PrepareOutgoing(NetService::Of(context.kernel()), fd, facts, name));
   name_ = name;
   std::vector<ControlItem> items = USL_TRY(ParseControl(control));

@@ -38,6 +38,7 @@ bool IsInRange(const ControlMessage& message) {
     case MessageType::kExited: return session && message.value >= 0 && message.value <= 0xFFFF;
     case MessageType::kIdle: return !session && (message.value == 0 || message.value == 1);
     case MessageType::kBoot:
+    case MessageType::kKeep:
     case MessageType::kAskState:
     case MessageType::kAccepted:
     case MessageType::kFailed:

@@ -34,6 +34,7 @@ enum class MessageType : uint16_t {
   // From a client to the supervisor.
   kAskState = 8,   // answered by kState
   kEndIfIdle = 9,  // value as for kShutdown: only if nobody uses the instance. Answered by kAccepted, or kIdle with 0
+  kKeep = 10,      // the instance does not end for want of sessions any more. Answered by kAccepted or kStopping
   // From init, and from the supervisor to a client.
   kExited = 16,  // the session's first process ended; value: its wait status, waitpid(2)
   // From init.

@@ -79,9 +79,15 @@ Result<Ref<Inode>> Vfs::CreateIn(const Context& context, const Ref<Dentry>& dire
   creation.spec.rdev = device;
   creation.spec.symlink_target = symlink_target;
   Inode& parent = *directory->inode();
-  auto inode = USL_TRY(opening ? parent.CreateOpened(name, creation.spec, opening->flags, &opening->fd)
-                               : parent.Create(name, creation.spec));
-  USL_TRY_VOID(creation.ApplyLists(*inode));
+  if (!opening) {
+    auto inode = USL_TRY(parent.Create(name, creation.spec));
+    USL_TRY_VOID(creation.ApplyLists(*inode));
+    return inode;
+  }
+  auto inode = parent.CreateOpened(name, creation.spec, opening->flags, &opening->fd);
+  opening->made = inode || opening->fd;
+  if (!inode) return inode;
+  USL_TRY_VOID(creation.ApplyLists(**inode));
   return inode;
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "vfs/file_system.h"
+#include "vfs/mount.h"
 
 namespace usl::vfs {
 namespace {
@@ -41,6 +42,10 @@ void DeviceTable::Remember(int fd, const Path& path) {
   if (!same) return;  // the node in /dev is shown then
   if (opened_.size() == kMostOpened) opened_.pop_front();
   opened_.push_back({std::move(same), path});
+}
+
+void DeviceTable::ForgetUnmounted() {
+  std::erase_if(opened_, [](const Opened& each) { return !each.path.mount || !each.path.mount->name_space(); });
 }
 
 const Path* DeviceTable::FindOpened(int fd) const {

@@ -30,11 +30,13 @@ class DeviceTable {
 
   // All nodes of a device share one host object, which is taken for the node in `home` (/dev). Of the memory devices,
   // which nothing notices to be open, those that were opened by nodes elsewhere (in a tree for chroot, say) are
-  // remembered, the latest at least: the node by which the descriptor's description was opened, or null.
+  // remembered, the latest of them and until something is unmounted: the node by which the descriptor's description was
+  // opened, or null.
   void SetHome(const FileSystem* home) { home_ = home; }
   const Path* FindOpened(int fd) const;
-  // Before file systems are let go.
+  // Before file systems are let go: all, or those that were opened through a mount that is no more.
   void ForgetOpened() { opened_.clear(); }
+  void ForgetUnmounted();
 
  private:
   struct Opened {

@@ -138,8 +138,10 @@ Result<OpenedFile> Vfs::OpenLast(const Context& context, PathWalker& walker, int
   const bool exclusive = creates && (flags & O_EXCL);
   if (creates) walker.RefuseTrailingSlash();
   if (creates && MayCreateUnseen(walker)) {
-    // Most of what is opened so is new. Whatever fails is found out again below, in Linux's order.
-    if (auto opened = CreateUnseen(context, walker.parent(), walker.last(), flags, mode)) return opened;
+    // Most of what is opened so is new. What keeps it from being made is found out again below, in Linux's order.
+    bool made = false;
+    auto opened = CreateUnseen(context, walker.parent(), walker.last(), flags, mode, &made);
+    if (opened || made) return opened;
   }
   USL_TRY_VOID(walker.WalkLast(!(flags & O_NOFOLLOW) && !exclusive, creates));
   Path path = walker.path();
@@ -184,12 +186,14 @@ bool Vfs::MayCreateUnseen(const PathWalker& walker) {
 }
 
 Result<OpenedFile> Vfs::CreateUnseen(const Context& context, const Path& parent, std::string_view name, int flags,
-                                     mode_t mode) {
+                                     mode_t mode, bool* made) {
   USL_TRY_VOID(CheckWritable(parent.mount.get()));
   USL_TRY_VOID(CheckInodePermission(context.credentials, *parent.inode(), kMayWrite | kMayExec));
   Opening opening{ObjectFlags(parent, S_IFREG, flags & ~O_TRUNC), UniqueFd()};
-  auto inode = USL_TRY(CreateIn(context, parent.dentry, name, S_IFREG | mode, 0, {}, &opening));
-  Path path{parent.mount, dentries_.Insert(parent.dentry, name, std::move(inode))};
+  auto inode = CreateIn(context, parent.dentry, name, S_IFREG | mode, 0, {}, &opening);
+  *made = opening.made;
+  if (!inode) return Fail(inode.error());
+  Path path{parent.mount, dentries_.Insert(parent.dentry, name, std::move(*inode))};
   if (!opening.fd) return OpenFound(context, path, flags, true, UniqueFd());
   return OpenedFile{std::move(opening.fd), std::move(path)};
 }

@@ -91,7 +91,7 @@ void Vfs::CollectUnused() {
   if (collecting_) return;  // the check below may find that a process has ended
   collecting_ = true;
   handles_->TrimGone();
-  devices_->ForgetOpened();
+  devices_->ForgetUnmounted();
   std::vector<Ref<FileSystem>> unused;
   for (auto& each : file_systems_) {
     if (each.file_system->mount_count() > 0) each.was_mounted = true;

@@ -196,6 +196,7 @@ class Vfs {
   struct Opening {
     int flags;
     UniqueFd fd;
+    bool made = false;  // it is there, whatever failed afterwards
   };
 
   // open.cc
@@ -206,7 +207,7 @@ class Vfs {
   int ObjectFlags(const Path& place, uint32_t type, int flags);
   bool MayCreateUnseen(const PathWalker& walker);
   Result<OpenedFile> CreateUnseen(const Context& context, const Path& parent, std::string_view name, int flags,
-                                  mode_t mode);
+                                  mode_t mode, bool* made);
   Result<void> DropPrivileges(const Context& context, Inode& inode);
   Result<void> CheckNotRunning(Inode& inode);
   // create.cc
