@@ -256,6 +256,32 @@ class DistributionsTest(harness.UslTest):
         self.assertEqual(self.run_in("one", "cat /root/state /var/owned"), "kept\nmine")
         self.expect_tidy()
 
+    def test_start_keeps_one_that_runs_already(self):
+        self.check(self.usl("import", "one", self.archive))
+        self.check(self.usl("set", "one", "instance.idle_timeout", "0"))
+        process = subprocess.Popen(harness.user_command([harness.USL, "run", "-d", "one", "--", "/bin/sh", "-c", "echo up; cat"]),
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/", env=self.home.environment())
+        self.assertEqual(process.stdout.readline(), "up\n")
+        supervisor = json.loads(self.check(self.usl("status", "--json")))["running"][0]["supervisor"]
+        self.check(self.usl("start", "one"))
+        process.stdin.close()
+        process.wait(30)
+        process.stdout.close()
+        self.assertEqual(self.run_in("one", "echo still here"), "still here")
+        self.assertEqual(json.loads(self.check(self.usl("status", "--json")))["running"][0]["supervisor"], supervisor)
+        self.refuse(self.usl("snapshot", "one"), "in use")
+        self.check(self.usl("stop", "one"))
+
+    def test_a_relative_root(self):
+        self.check(self.usl("import", "--location", self.path("."), "one", self.archive))
+        tree = glob.glob(self.path("usl-*"))[0]
+        result = subprocess.run(harness.user_command([harness.USL, "run", "--rootfs", os.path.basename(tree), "--", "true"]),
+                                stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=self.home.path,
+                                env=self.home.environment())
+        # It is found; an upper tree without its layers has no programs.
+        self.assertNotIn("does not exist", result.stderr)
+        self.assertIn(tree, result.stderr)
+
     def test_running_distributions_are_left_alone(self):
         self.check(self.usl("import", "one", self.archive))
         process = subprocess.Popen(harness.user_command([harness.USL, "run", "-d", "one", "--", "/bin/sh", "-c", "echo up; cat"]),

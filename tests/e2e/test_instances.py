@@ -105,6 +105,19 @@ class Instances(UslTest):
         self.assertIn("ended with status 3", log)
         self.assertEqual(self.exec("true").returncode, 125)
 
+    def test_here_is_where_the_user_was(self):
+        """The detached supervisor is in the host's root: that must not be what the guest gets."""
+        here = os.path.join(self.home.path, "here")
+        os.mkdir(here)
+        pathlib.Path(here, "file").write_text("mine\n")
+        subprocess.run(user_command([USL, "run", "--detach", "--name", NAME, "--here", "--", "sleep", "1000"]), check=True,
+                       stdin=subprocess.DEVNULL, env=self.environment, cwd=here)
+        self.assertEqual(self.check(self.exec("cat", here + "/file")), "mine\n")
+        for outside in ("/", os.path.dirname(here)):
+            result = self.exec("sh", "-c", f"mkdir -p /mnt/x && mount -t drvfs {outside} /mnt/x")
+            self.assertNotEqual(result.returncode, 0, outside)
+        self.check(self.exec("sh", "-c", f"mount -t drvfs {here} /mnt/x && grep -q mine /mnt/x/file"))
+
     def test_a_name_is_taken_once(self):
         self.start()
         result = self.run_usl("run", "--detach", "--name", NAME, "--", "true")

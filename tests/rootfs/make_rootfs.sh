@@ -21,10 +21,19 @@ flock 9
 
 if [ ! -s "$archive" ]; then
   rm -f "$archive".*
-  if [ "$(id -u)" -eq 0 ]; then mode=root; else mode=auto; fi
-  if ! mmdebstrap --quiet --mode=$mode --variant=minbase --include="$packages" \
+  # An ordinary user is root in USL.
+  usl=${USL_EXECUTABLE:-$(dirname "$0")/../../build/release/usl}
+  if [ "$(id -u)" -eq 0 ]; then
+    bootstrap="mmdebstrap --mode=root"
+  elif [ -x "$usl" ]; then
+    bootstrap="$usl run -w / -e TMPDIR=/var/tmp -e http_proxy -e https_proxy -e no_proxy -- /usr/bin/mmdebstrap --mode=root"
+  else
+    bootstrap="mmdebstrap --mode=auto"
+  fi
+  # shellcheck disable=SC2086  # a list of words
+  if ! $bootstrap --quiet --format=tar --variant=minbase --include="$packages" \
       --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-      --dpkgopt='path-exclude=/usr/share/locale/*' "$suite" "$archive.new.tar" >&2; then
+      --dpkgopt='path-exclude=/usr/share/locale/*' "$suite" - >"$archive.new.tar"; then
     echo "make_rootfs.sh: cannot bootstrap $suite from this machine's package sources" >&2
     rm -f "$archive.new.tar"
     exit 3

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
+
 #include "attack.h"
 
 namespace escape {
@@ -184,6 +186,35 @@ Outcome SwappedMessages() {
       2000);
 }
 ESCAPE_ATTACK(SwappedMessages, "policy.swapped_messages", kEscapes, "listed");
+
+// A second thread makes an IPv6 socket one of IPv4 (IPV6_ADDRFORM) while it sends to an address that only IPv4 takes
+// for one. Where it arrives the host side tells.
+Outcome ChangedFamily() {
+  const Address allowed = Make("::ffff:127.0.0.2", 9);
+  Address forbidden = Make("127.0.0.1", FactNumber("udp_port"));
+  forbidden.any.sa_family = AF_UNSPEC;
+  std::atomic<int> current = -1;
+  return Race(
+      "changed family",
+      [&](unsigned round) {
+        const int family = AF_INET;
+        Spin(round % 300);
+        setsockopt(current.load(), IPPROTO_IPV6, IPV6_ADDRFORM, &family, sizeof family);
+      },
+      [&] {
+        const Socket udp(AF_INET6, SOCK_DGRAM);
+        if (connect(udp.fd, &allowed.any, sizeof allowed.v6) < 0) return false;
+        current = udp.fd;
+        for (int i = 0; i < 4; ++i) {
+          sendto(udp.fd, "x", 1, 0, &forbidden.any, sizeof forbidden.v4);
+          SendMessage(udp.fd, &forbidden, sizeof forbidden.v4);
+        }
+        current = -1;
+        return false;
+      },
+      2000);
+}
+ESCAPE_ATTACK(ChangedFamily, "policy.changed_family", kDepends, "listed");
 
 Outcome SwappedBind() {
   Swapped at(48124);
